@@ -1,0 +1,179 @@
+"""The messages of the mobility protocol as the cores see them: frozen values, seconds, enums, addresses.
+
+The octets are defined in `layers.py` (scapy) and converted by `codec.py`; nothing here knows them.
+Sources: RFC 6275 section 6.1 (messages), RFC 5213 section 8 (options), RFC 4283 (MN-ID).
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from ipaddress import IPv6Address, IPv6Network
+from typing import ClassVar, Self
+
+ALL_ZERO_PREFIX = IPv6Network("::/0")  # RFC 5213 8.3: "allocate one for me"
+ALL_ZERO_ADDRESS = IPv6Address("::")
+
+
+class Status(IntEnum):
+    """Status codes of a Proxy Binding Acknowledgement (RFC 5213 section 8.9, RFC 6275 section 6.1.8)."""
+
+    ACCEPTED = 0
+    ACCEPTED_PREFIX_DISCOVERY_NECESSARY = 1
+    REASON_UNSPECIFIED = 128
+    ADMINISTRATIVELY_PROHIBITED = 129
+    INSUFFICIENT_RESOURCES = 130
+    SEQUENCE_OUT_OF_WINDOW = 135
+    PROXY_REG_NOT_ENABLED = 152
+    NOT_LMA_FOR_THIS_MOBILE_NODE = 153
+    MAG_NOT_AUTHORIZED_FOR_PROXY_REG = 154
+    NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX = 155
+    TIMESTAMP_MISMATCH = 156
+    TIMESTAMP_LOWER_THAN_PREV_ACCEPTED = 157
+    MISSING_HOME_NETWORK_PREFIX_OPTION = 158
+    BCE_PBU_PREFIX_SET_DO_NOT_MATCH = 159
+    MISSING_MN_IDENTIFIER_OPTION = 160
+    MISSING_HANDOFF_INDICATOR_OPTION = 161
+    MISSING_ACCESS_TECH_TYPE_OPTION = 162
+
+
+class HandoffIndicator(IntEnum):
+    """RFC 5213 section 8.4."""
+
+    RESERVED = 0
+    NEW_INTERFACE = 1
+    BETWEEN_INTERFACES = 2
+    BETWEEN_MAGS = 3
+    UNKNOWN = 4
+    NOT_CHANGED = 5
+
+
+class AccessTechnologyType(IntEnum):
+    """RFC 5213 section 8.5 and the IANA registry."""
+
+    RESERVED = 0
+    VIRTUAL = 1
+    PPP = 2
+    IEEE_802_3 = 3
+    IEEE_802_11 = 4
+    IEEE_802_16E = 5
+    GERAN = 6
+    UTRAN = 7
+    E_UTRAN = 8
+    EHRPD = 9
+    HRPD = 10
+    CDMA_1XRTT = 11
+    UMB = 12
+    NB_IOT = 13
+
+
+class UpdateFlag(IntFlag):
+    """Flags of a Binding Update (RFC 6275 section 6.1.7, RFC 5213 section 8.1 and IANA)."""
+
+    ACKNOWLEDGE = 0x8000
+    HOME_REGISTRATION = 0x4000
+    LINK_LOCAL = 0x2000
+    KEY_MANAGEMENT = 0x1000
+    MAP = 0x0800
+    MOBILE_ROUTER = 0x0400
+    PROXY = 0x0200
+    FORCE_UDP = 0x0100
+    TLV_HEADER = 0x0080
+    BULK = 0x0040
+
+
+class AckFlag(IntFlag):
+    """Flags of a Binding Acknowledgement (RFC 6275 section 6.1.8, RFC 5213 section 8.2 and IANA)."""
+
+    KEY_MANAGEMENT = 0x80
+    MOBILE_ROUTER = 0x40
+    PROXY = 0x20
+    TLV_HEADER = 0x10
+    BULK = 0x08
+
+
+@dataclass(frozen=True, slots=True)
+class MnId:
+    """Mobile Node Identifier (RFC 4283): a subtype (1 is a NAI) and the identifier's octets."""
+
+    subtype: int
+    value: bytes
+
+    @classmethod
+    def nai(cls, text: str) -> Self:
+        return cls(1, text.encode())
+
+    def __str__(self) -> str:
+        text = self.value.decode("utf-8", "replace") if self.subtype == 1 else ""
+        return text if text.isprintable() and text else f"{self.subtype}:{self.value.hex()}"
+
+
+class Timestamp(int):
+    """RFC 5213 section 8.8: a moment in 1/65536 s since 1970 UTC, 64 bits."""
+
+    TICKS_PER_SECOND: ClassVar[int] = 65536
+
+    @classmethod
+    def from_utc(cls, seconds: float) -> Self:
+        return cls(int(seconds * cls.TICKS_PER_SECOND))
+
+    @property
+    def utc(self) -> float:
+        """Seconds since 1970 UTC."""
+        return self / self.TICKS_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyBindingUpdate:
+    """PBU (RFC 5213 section 8.1). `lifetime` in seconds, a multiple of 4; 0 asks for de-registration."""
+
+    sequence: int
+    lifetime: int
+    flags: UpdateFlag = UpdateFlag.ACKNOWLEDGE | UpdateFlag.PROXY
+    mn_id: MnId | None = None
+    hnps: tuple[IPv6Network, ...] = ()
+    handoff_indicator: HandoffIndicator | None = None
+    access_technology: AccessTechnologyType | None = None
+    mn_ll_id: bytes | None = None
+    link_local: IPv6Address | None = None
+    timestamp: Timestamp | None = None
+    alternate_coa: IPv6Address | None = None
+
+    @property
+    def name(self) -> str:
+        return "PBU" if self.lifetime else "PBU-dereg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyBindingAck:
+    """PBA (RFC 5213 section 8.2). `lifetime` and `refresh_advice` in seconds, multiples of 4."""
+
+    status: Status
+    sequence: int
+    lifetime: int
+    flags: AckFlag = AckFlag.PROXY
+    mn_id: MnId | None = None
+    hnps: tuple[IPv6Network, ...] = ()
+    handoff_indicator: HandoffIndicator | None = None
+    access_technology: AccessTechnologyType | None = None
+    mn_ll_id: bytes | None = None
+    link_local: IPv6Address | None = None
+    timestamp: Timestamp | None = None
+    refresh_advice: int | None = None
+
+    @property
+    def name(self) -> str:
+        return "PBA"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingError:
+    """Binding Error (RFC 6275 section 6.1.9): status 1 unknown binding, 2 unrecognized MH type."""
+
+    status: int
+    home_address: IPv6Address = ALL_ZERO_ADDRESS
+
+    @property
+    def name(self) -> str:
+        return "BE"
+
+
+Message = ProxyBindingUpdate | ProxyBindingAck | BindingError
