@@ -75,7 +75,7 @@ class Advertise:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something an operator would want to see: counted under `event`, logged with its detail, written to the journal."""
+    """Something an operator would want to see: counted under `event`, logged, written to the journal."""
 
     event: str
     mn_id: MnId | None = None

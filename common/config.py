@@ -1,0 +1,67 @@
+"""TOML files to typed configuration: unknown keys, wrong types and impossible values are one clear line each.
+
+`lmad/config.py` and `magd/config.py` say what the files may hold; keys are the RFC's variable names in snake_case, in
+seconds unless the name says otherwise.
+"""
+
+import tomllib
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from common.errors import ConfigError
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+BindingLifetime = Annotated[int, msgspec.Meta(ge=4, le=65535 * 4, multiple_of=4)]  # RFC 6275 6.1.7: units of 4 s
+
+NetworkAccessIdentifier = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]  # an MN-ID as operators write it
+
+T = TypeVar("T")
+
+
+class LinkLayerId(bytes):
+    """A MAC address, written `02:00:00:00:00:01`."""
+
+    LENGTH = 6
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file; every key that is not a field is refused."""
+
+
+def load(path: Path, kind: type[T]) -> T:
+    """Read `path` as a `kind`. Raises ConfigError with the file, the key and the reason in one line."""
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), kind, dec_hook=_convert)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from error
+
+
+def _convert(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    if not isinstance(value, str):
+        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+    if kind in (IPv6Address, IPv6Network):
+        return kind(value)
+    if kind is LinkLayerId:
+        octets = value.split(":")
+        if len(octets) != LinkLayerId.LENGTH:
+            raise ValueError(f"{value!r} is not a link-layer address like 02:00:00:00:00:01")
+        return LinkLayerId(int(octet, 16) for octet in octets)
+    raise NotImplementedError(kind)
+
+
+def only_once(what: str, values: list[Any]) -> None:
+    """Raise ConfigError when a value that must be unique is given twice."""
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ConfigError(f"{what} {value} is given twice")
+        seen.add(value)

@@ -1,0 +1,120 @@
+"""The binding cache (RFC 5213 section 5.1): one entry per mobility session, found by prefix or by MN-ID.
+
+Entries are frozen; a change is `replace` and `put`. States and the moves between them are the table below.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv6Address, IPv6Network
+
+from common.mh.messages import AccessTechnologyType, MnId, Timestamp
+
+
+class State(Enum):
+    """What an entry is: a Proxy BCE in use, or one that waits for its deletion after a de-registration."""
+
+    REGISTERED = "registered"
+    DEREGISTERED = "de-registered"
+
+
+TRANSITIONS: dict[State | None, frozenset[State | None]] = {
+    None: frozenset({State.REGISTERED}),
+    State.REGISTERED: frozenset({State.REGISTERED, State.DEREGISTERED, None}),
+    State.DEREGISTERED: frozenset({State.REGISTERED, None}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingCacheEntry:
+    """One mobility session. `expires` is the core's `now` at which it ends; `lifetime` in seconds."""
+
+    mn_id: MnId
+    hnps: tuple[IPv6Network, ...]
+    proxy_coa: IPv6Address
+    access_technology: AccessTechnologyType | int
+    mn_ll_id: bytes | None
+    lifetime: int
+    expires: float
+    state: State = State.REGISTERED
+    sequence: int
+    timestamp: Timestamp | None
+    link_local: IPv6Address | None = None
+
+    @property
+    def key(self) -> IPv6Network:
+        """A prefix belongs to one session only, so the first names it."""
+        return self.hnps[0]
+
+
+class BindingCache:
+    """All entries, and when the next one needs attention."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[IPv6Network, BindingCacheEntry] = {}
+        self._owner: dict[IPv6Network, IPv6Network] = {}
+        self._of_mn: dict[MnId, list[IPv6Network]] = {}
+        self._deadlines: list[tuple[float, IPv6Network]] = []
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __iter__(self) -> Iterator[BindingCacheEntry]:
+        return iter(self._by_key.values())
+
+    def of(self, mn_id: MnId) -> list[BindingCacheEntry]:
+        """The sessions of one MN, oldest first."""
+        return [self._by_key[key] for key in self._of_mn.get(mn_id, ())]
+
+    def owner(self, prefix: IPv6Network) -> BindingCacheEntry | None:
+        key = self._owner.get(prefix)
+        return None if key is None else self._by_key[key]
+
+    def put(self, bce: BindingCacheEntry) -> None:
+        """Add an entry, or replace the session's; refuses moves that the table does not have."""
+        before = self._by_key.get(bce.key)
+        assert bce.state in TRANSITIONS[before.state if before else None], (before, bce)
+        if before is None:
+            self._of_mn.setdefault(bce.mn_id, []).append(bce.key)
+            for prefix in bce.hnps:
+                assert prefix not in self._owner, prefix
+                self._owner[prefix] = bce.key
+        self._by_key[bce.key] = bce
+        heapq.heappush(self._deadlines, (bce.expires, bce.key))
+
+    def remove(self, bce: BindingCacheEntry) -> None:
+        del self._by_key[bce.key]
+        for prefix in bce.hnps:
+            del self._owner[prefix]
+        keys = self._of_mn[bce.mn_id]
+        keys.remove(bce.key)
+        if not keys:
+            del self._of_mn[bce.mn_id]
+
+    def restore(self, before: BindingCacheEntry | None, after: BindingCacheEntry) -> None:
+        """Take back a `put` whose forwarding the kernel refused."""
+        if before is None:
+            self.remove(after)
+        else:
+            self._by_key[before.key] = before
+            heapq.heappush(self._deadlines, (before.expires, before.key))
+
+    def deadline(self) -> float | None:
+        """When the next entry ends."""
+        self._forget_stale()
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def due(self, now: float) -> Iterator[BindingCacheEntry]:
+        """The entries that end by `now`; the caller removes or replaces each before it asks for the next."""
+        while (when := self.deadline()) is not None and when <= now:
+            yield self._by_key[self._deadlines[0][1]]
+
+    def _forget_stale(self) -> None:
+        heap = self._deadlines
+        while heap:
+            when, key = heap[0]
+            bce = self._by_key.get(key)
+            if bce is not None and bce.expires == when:
+                return
+            heapq.heappop(heap)

@@ -1,0 +1,108 @@
+"""The checks that every Proxy Binding Update passes before anything else, in the order that is a MUST.
+
+RFC 5213 section 5.3.1, points 4 to 12; each check returns the status of the refusal, or None.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from common.mh.messages import MnId, ProxyBindingUpdate, Status
+from lmad.binding_cache import BindingCache
+from lmad.config import MobileNode
+
+SEQUENCE_SPACE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A PBU with what it is judged by. `utc` is this LMA's clock, seconds since 1970."""
+
+    source: IPv6Address
+    pbu: ProxyBindingUpdate
+    utc: float
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Who may do what here."""
+
+    mags: frozenset[IPv6Address]
+    mobile_nodes: Mapping[MnId, MobileNode]
+    timestamp_validity_window: float
+
+
+Check = Callable[[Request, Domain, BindingCache], Status | None]
+
+
+def mn_identifier(request: Request, _domain: Domain, _cache: BindingCache) -> Status | None:
+    return None if request.pbu.mn_id and request.pbu.mn_id.value else Status.MISSING_MN_IDENTIFIER_OPTION
+
+
+def mag_authorized(request: Request, domain: Domain, _cache: BindingCache) -> Status | None:
+    return None if request.source in domain.mags else Status.MAG_NOT_AUTHORIZED_FOR_PROXY_REG
+
+
+def mobile_node_known(request: Request, domain: Domain, _cache: BindingCache) -> Status | None:
+    return None if request.pbu.mn_id in domain.mobile_nodes else Status.NOT_LMA_FOR_THIS_MOBILE_NODE
+
+
+def mobile_node_entitled(request: Request, domain: Domain, _cache: BindingCache) -> Status | None:
+    mn_id = request.pbu.mn_id
+    assert mn_id is not None
+    return None if domain.mobile_nodes[mn_id].enabled else Status.PROXY_REG_NOT_ENABLED
+
+
+def in_order(request: Request, domain: Domain, cache: BindingCache) -> Status | None:
+    """Section 5.5: by timestamp when there is one, else by sequence number (RFC 6275 section 9.5.1)."""
+    pbu = request.pbu
+    assert pbu.mn_id is not None
+    known = cache.of(pbu.mn_id)
+    if pbu.timestamp is not None:
+        if any(bce.timestamp is not None and pbu.timestamp <= bce.timestamp for bce in known):
+            return Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED
+        if abs(pbu.timestamp.utc - request.utc) > domain.timestamp_validity_window:
+            return Status.TIMESTAMP_MISMATCH
+        return None
+    # Another MAG counts for itself, so its numbers say nothing about those of the serving one.
+    last = [bce.sequence for bce in known if bce.proxy_coa == request.source]
+    if any(not is_newer(pbu.sequence, sequence) for sequence in last):
+        return Status.SEQUENCE_OUT_OF_WINDOW
+    return None
+
+
+def home_network_prefix(request: Request, _domain: Domain, _cache: BindingCache) -> Status | None:
+    return None if request.pbu.hnps else Status.MISSING_HOME_NETWORK_PREFIX_OPTION
+
+
+def handoff_indicator(request: Request, _domain: Domain, _cache: BindingCache) -> Status | None:
+    return Status.MISSING_HANDOFF_INDICATOR_OPTION if request.pbu.handoff_indicator is None else None
+
+
+def access_technology(request: Request, _domain: Domain, _cache: BindingCache) -> Status | None:
+    return Status.MISSING_ACCESS_TECH_TYPE_OPTION if request.pbu.access_technology is None else None
+
+
+CHECKS: tuple[Check, ...] = (
+    mn_identifier,
+    mag_authorized,
+    mobile_node_known,
+    mobile_node_entitled,
+    in_order,
+    home_network_prefix,
+    handoff_indicator,
+    access_technology,
+)
+
+
+def is_newer(sequence: int, last: int) -> bool:
+    """Modulo 2^16, `last` and the 32768 values before it are old (RFC 6275 section 9.5.1)."""
+    return 0 < (sequence - last) % SEQUENCE_SPACE < SEQUENCE_SPACE // 2
+
+
+def verdict(request: Request, domain: Domain, cache: BindingCache) -> Status | None:
+    """The first refusal, or None."""
+    for check in CHECKS:
+        if (status := check(request, domain, cache)) is not None:
+            return status
+    return None

@@ -1,0 +1,62 @@
+"""What lmad.toml may hold (see systemd/lmad.toml for a commented one)."""
+
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from common.config import BindingLifetime, NetworkAccessIdentifier, Seconds, Section, load, only_once
+from common.errors import ConfigError
+
+HNP_LENGTH = 64
+
+
+class Lma(Section, frozen=True, kw_only=True):
+    """[lma]: the anchor itself. Names and defaults: RFC 5213 section 9.1."""
+
+    address: IPv6Address
+    scheme: Literal["pmipv6"] = "pmipv6"
+    prefix_pools: tuple[IPv6Network, ...] = ()
+    control_socket: Path = Path("/run/context-reflector/lmad.sock")
+    journal: Path | None = None
+    max_lifetime: BindingLifetime = 3600
+    min_delay_before_bce_delete: Seconds = 10.0
+    timestamp_validity_window: Seconds = 0.3
+
+
+class Mag(Section, frozen=True, kw_only=True):
+    """[[mag]]: a MAG that may register mobile nodes (RFC 5213 section 4)."""
+
+    address: IPv6Address
+
+
+class MobileNode(Section, frozen=True, kw_only=True):
+    """[[mobile_node]]: a subscriber; `prefixes` are its fixed home network prefixes, else it gets one of a pool."""
+
+    mn_id: NetworkAccessIdentifier
+    prefixes: tuple[IPv6Network, ...] = ()
+    enabled: bool = True
+
+
+class LmadConfig(Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    lma: Lma
+    mag: tuple[Mag, ...] = ()
+    mobile_node: tuple[MobileNode, ...] = ()
+
+    def __post_init__(self) -> None:
+        for pool in self.lma.prefix_pools:
+            if pool.prefixlen > HNP_LENGTH:
+                raise ConfigError(f"prefix pool {pool} is too small: home network prefixes are /{HNP_LENGTH}")
+        fixed = [prefix for node in self.mobile_node for prefix in node.prefixes]
+        if any(prefix.prefixlen > HNP_LENGTH or prefix.prefixlen == 0 for prefix in fixed):
+            raise ConfigError(f"a fixed prefix has 1 to {HNP_LENGTH} bits")
+        if not self.lma.prefix_pools and not all(node.prefixes for node in self.mobile_node):
+            raise ConfigError("lma.prefix_pools is empty but some mobile nodes have no prefixes of their own")
+        only_once("MAG", [mag.address for mag in self.mag])
+        only_once("mobile node", [node.mn_id for node in self.mobile_node])
+        only_once("prefix", fixed)
+
+
+def load_config(path: Path) -> LmadConfig:
+    return load(path, LmadConfig)

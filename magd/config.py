@@ -1,0 +1,56 @@
+"""What magd.toml may hold (see systemd/magd.toml for a commented one)."""
+
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Literal
+
+from common.config import BindingLifetime, LinkLayerId, NetworkAccessIdentifier, Section, load, only_once
+from common.errors import ConfigError
+
+
+class Mag(Section, frozen=True, kw_only=True):
+    """[mag]: the gateway itself. `address` is the Proxy-CoA, `lma` the anchor of every mobile node."""
+
+    address: IPv6Address
+    lma: IPv6Address
+    scheme: Literal["pmipv6"] = "pmipv6"
+    access_interfaces: tuple[str, ...] = ()
+    access_technology: int = 4
+    attachment: tuple[Literal["link", "router-solicitation"], ...] = ("link", "router-solicitation")
+    lifetime: BindingLifetime = 3600
+    control_socket: Path = Path("/run/context-reflector/magd.sock")
+    journal: Path | None = None
+
+
+class MobileNode(Section, frozen=True, kw_only=True):
+    """[[mobile_node]]: a policy profile (RFC 5213 section 6.2).
+
+    `ll_id` is how the MN is told from others on the link; with `interface`, a link of its own, the carrier alone tells.
+    """
+
+    mn_id: NetworkAccessIdentifier
+    ll_id: LinkLayerId | None = None
+    interface: str | None = None
+
+
+class MagdConfig(Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    mag: Mag
+    mobile_node: tuple[MobileNode, ...] = ()
+
+    def __post_init__(self) -> None:
+        interfaces = [node.interface for node in self.mobile_node if node.interface]
+        for interface in interfaces:
+            if interface not in self.mag.access_interfaces:
+                raise ConfigError(f"mobile node's interface {interface} is not among mag.access_interfaces")
+        if not 0 <= self.mag.access_technology <= 255:
+            raise ConfigError("mag.access_technology is a number from 0 to 255 (RFC 5213 section 8.5)")
+        only_once("access interface", list(self.mag.access_interfaces))
+        only_once("mobile node", [node.mn_id for node in self.mobile_node])
+        only_once("link-layer address", [node.ll_id.hex(":") for node in self.mobile_node if node.ll_id])
+        only_once("mobile node's interface", interfaces)
+
+
+def load_config(path: Path) -> MagdConfig:
+    return load(path, MagdConfig)
