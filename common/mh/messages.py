@@ -13,7 +13,22 @@ ALL_ZERO_PREFIX = IPv6Network("::/0")  # RFC 5213 8.3: "allocate one for me"
 ALL_ZERO_ADDRESS = IPv6Address("::")
 
 
-class Status(IntEnum):
+class _Octet(IntEnum):
+    """A registry of one octet. A number without a name here is kept, as a member called UNNAMED_n of that class.
+
+    So what a peer newer than this program says is neither lost nor an error: `Status(174)` is a Status, is 174.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not (isinstance(value, int) and 0 <= value <= 255):
+            return None
+        member = int.__new__(cls, value)
+        member._name_, member._value_ = f"UNNAMED_{value}", value
+        return member
+
+
+class Status(_Octet):
     """Status codes of a Proxy Binding Acknowledgement (RFC 5213 section 8.9, RFC 6275 section 6.1.8)."""
 
     ACCEPTED = 0
@@ -35,7 +50,7 @@ class Status(IntEnum):
     MISSING_ACCESS_TECH_TYPE_OPTION = 162
 
 
-class HandoffIndicator(IntEnum):
+class HandoffIndicator(_Octet):
     """RFC 5213 section 8.4."""
 
     RESERVED = 0
@@ -46,7 +61,7 @@ class HandoffIndicator(IntEnum):
     NOT_CHANGED = 5
 
 
-class AccessTechnologyType(IntEnum):
+class AccessTechnologyType(_Octet):
     """RFC 5213 section 8.5 and the IANA registry."""
 
     RESERVED = 0
@@ -66,7 +81,7 @@ class AccessTechnologyType(IntEnum):
 
 
 class UpdateFlag(IntFlag):
-    """Flags of a Binding Update (RFC 6275 section 6.1.7, RFC 5213 section 8.1 and IANA)."""
+    """Flags of a Binding Update (RFC 6275 section 6.1.7, RFC 5213 section 8.1, IANA); no bit is lost."""
 
     ACKNOWLEDGE = 0x8000
     HOME_REGISTRATION = 0x4000
@@ -78,16 +93,20 @@ class UpdateFlag(IntFlag):
     FORCE_UDP = 0x0100
     TLV_HEADER = 0x0080
     BULK = 0x0040
+    MULTICAST_SUBSCRIPTION = 0x0020
+    DISTRIBUTED = 0x0010
 
 
 class AckFlag(IntFlag):
-    """Flags of a Binding Acknowledgement (RFC 6275 section 6.1.8, RFC 5213 section 8.2 and IANA)."""
+    """Flags of a Binding Acknowledgement (RFC 6275 section 6.1.8, RFC 5213 section 8.2, IANA); no bit is lost."""
 
     KEY_MANAGEMENT = 0x80
     MOBILE_ROUTER = 0x40
     PROXY = 0x20
     TLV_HEADER = 0x10
     BULK = 0x08
+    MULTICAST_SUBSCRIPTION = 0x04
+    DISTRIBUTED = 0x02
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,183 @@
+"""The mobility options: which field of a message each carries, and how its value is converted.
+
+`MnId`, `IPv6Network` and so on on one side, the varying fields of the scapy layer on the other.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+from typing import Any
+
+from scapy.layers.inet6 import MIP6OptAltCoA, MIP6OptBRAdvice, MIP6OptMNID
+
+from common.errors import MalformedMessage
+from common.mh.layers import (
+    MIP6OptAccessTechnologyType,
+    MIP6OptHandoffIndicator,
+    MIP6OptHomeNetworkPrefix,
+    MIP6OptLinkLocalAddress,
+    MIP6OptMNLinkLayerIdentifier,
+    MIP6OptTimestamp,
+)
+from common.mh.layout import PADDING, OptionLayout
+from common.mh.messages import ALL_ZERO_PREFIX, AccessTechnologyType, HandoffIndicator, MnId, Timestamp
+
+_PAD1 = 0
+_PREFIX_MASKS = [(1 << 128) - (1 << 128 - length) for length in range(129)]
+SECONDS_PER_UNIT = 4  # RFC 6275 sections 6.1.7, 6.1.8 and 6.2.4
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """`attribute` of a message; `to_fields` gives the layer's varying fields, `from_fields` takes them.
+
+    `from_fields` raises MalformedMessage for what is no value. Of an option that `repeats` the attribute is a tuple.
+    """
+
+    attribute: str
+    layout: OptionLayout
+    to_fields: Callable[[Any], tuple[Any, ...]]
+    from_fields: Callable[..., Any]
+    repeats: bool = False
+
+
+def units(seconds: int) -> int:
+    """Seconds as the wire counts them; ValueError if it cannot say that."""
+    count, rest = divmod(seconds, SECONDS_PER_UNIT)
+    if rest:
+        raise ValueError(f"{seconds} s is not a multiple of {SECONDS_PER_UNIT} s")
+    return count
+
+
+def seconds(count: int) -> int:
+    return count * SECONDS_PER_UNIT
+
+
+def _home_network_prefix(length: int, octets: bytes) -> IPv6Network:
+    """RFC 5213 section 8.3, where bits behind the prefix length are not mentioned.
+
+    They are no part of the prefix: ignored, as RFC 4861 section 4.6.2 has it for the same pair of fields, so that two
+    MAGs that fill them differently mean the same prefix. ALL_ZERO is said of the sixteen octets (section 2.2), whatever
+    the length beside them. A prefix that is not ALL_ZERO but would become it by its length asks for nothing that can
+    be granted, least of all for "any prefix".
+    """
+    if length > 128:
+        raise MalformedMessage("bad-prefix-length", str(length))
+    address = int.from_bytes(octets)
+    if not address:
+        return ALL_ZERO_PREFIX
+    network = address & _PREFIX_MASKS[length]
+    if not network:
+        raise MalformedMessage("bad-prefix-length", f"{length} of {IPv6Address(address)}")
+    return IPv6Network((network, length))
+
+
+def _mn_ll_id(octets: bytes) -> bytes:
+    if not octets:
+        raise MalformedMessage("bad-option-length", "mn_ll_id")
+    return octets
+
+
+MN_ID = Option(
+    "mn_id",
+    OptionLayout(MIP6OptMNID, "subtype", "id"),
+    to_fields=lambda mn_id: (mn_id.subtype, mn_id.value),
+    from_fields=MnId,
+)
+HOME_NETWORK_PREFIX = Option(
+    "hnps",
+    OptionLayout(MIP6OptHomeNetworkPrefix, "plen", "prefix"),
+    to_fields=lambda hnp: (hnp.prefixlen, hnp.network_address.packed),
+    from_fields=_home_network_prefix,
+    repeats=True,
+)
+HANDOFF_INDICATOR = Option(
+    "handoff_indicator",
+    OptionLayout(MIP6OptHandoffIndicator, "hi"),
+    to_fields=lambda value: (value,),
+    from_fields=HandoffIndicator,
+)
+ACCESS_TECHNOLOGY_TYPE = Option(
+    "access_technology",
+    OptionLayout(MIP6OptAccessTechnologyType, "att"),
+    to_fields=lambda value: (value,),
+    from_fields=AccessTechnologyType,
+)
+MN_LINK_LAYER_IDENTIFIER = Option(
+    "mn_ll_id",
+    OptionLayout(MIP6OptMNLinkLayerIdentifier, "lla"),
+    to_fields=lambda octets: (octets,),
+    from_fields=_mn_ll_id,
+)
+LINK_LOCAL_ADDRESS = Option(
+    "link_local",
+    OptionLayout(MIP6OptLinkLocalAddress, "address"),
+    to_fields=lambda address: (address.packed,),
+    from_fields=IPv6Address,
+)
+TIMESTAMP = Option(
+    "timestamp",
+    OptionLayout(MIP6OptTimestamp, "timestamp"),
+    to_fields=lambda ticks: (ticks,),
+    from_fields=Timestamp,
+)
+ALTERNATE_CARE_OF_ADDRESS = Option(
+    "alternate_coa",
+    OptionLayout(MIP6OptAltCoA, "acoa"),
+    to_fields=lambda address: (address.packed,),
+    from_fields=IPv6Address,
+)
+BINDING_REFRESH_ADVICE = Option(
+    "refresh_advice",
+    OptionLayout(MIP6OptBRAdvice, "rinter"),
+    to_fields=lambda interval: (units(interval),),
+    from_fields=seconds,
+)
+
+
+def by_type(options: Iterable[Option]) -> dict[int, Option]:
+    """The options that a message may carry, for `decode`; in this order they are sent."""
+    return {option.layout.first: option for option in options}
+
+
+def encode(message: object, known: dict[int, Option], start: int) -> bytes:
+    """The options area of a message whose fixed part has `start` octets, padded to a multiple of 8 in all."""
+    octets = b""
+    for option in known.values():
+        value = getattr(message, option.attribute)
+        if value is None:
+            continue
+        for item in value if option.repeats else (value,):
+            octets += option.layout.build(start + len(octets), option.to_fields(item))
+    return octets + PADDING[-(start + len(octets)) % 8]
+
+
+def decode(data: bytes, start: int, known: dict[int, Option]) -> dict[str, Any]:
+    """The values of the options in data[start:] by attribute.
+
+    Skipped are options that are not `known`, be it that nobody knows them or that they have no meaning in this message
+    (RFC 6275 section 6.2.1), and padding, whatever it holds (section 6.2.3); alignment is the sender's duty. Reasons:
+    option-overrun, bad-option-length, bad-prefix-length, duplicate-option.
+    """
+    found: dict[str, Any] = {}
+    end = len(data)
+    while start < end:
+        option_type = data[start]
+        if option_type == _PAD1:
+            start += 1
+            continue
+        if start + 2 > end or (after := start + 2 + data[start + 1]) > end:
+            raise MalformedMessage("option-overrun", f"option {option_type} at octet {start}")
+        if option := known.get(option_type):
+            fields = option.layout.read(data, start, after)
+            if fields is None:
+                raise MalformedMessage("bad-option-length", option.attribute)
+            value = option.from_fields(*fields)
+            if option.repeats:
+                found[option.attribute] = (*found.get(option.attribute, ()), value)
+            elif option.attribute in found:  # RFC 5213 sections 8.1 and 8.2: "not more than one instance"
+                raise MalformedMessage("duplicate-option", option.attribute)
+            else:
+                found[option.attribute] = value
+        start = after
+    return found
