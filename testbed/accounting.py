@@ -1,0 +1,199 @@
+"""What became of every test packet, and to which handover it belongs.
+
+A packet belongs to the handover in whose window it left its sender, else to what happened outside handovers. The
+windows of one MN do not overlap. A window runs from IN_FLIGHT_MARGIN and one way before the detach (what left later can
+still be on its way then) to SETTLE after both receivers got their first packet through the nMAG, or to the next
+handover's window, whichever comes first.
+
+- lost on air: put where no one could hear it. Uplink: it left the MN between a detach and the next attach and reached
+  no MAG. Downlink: it left a MAG's access interface when that MAG no longer had the MN.
+- lost: every other packet that never arrived.
+- duplicated: arrivals of a packet after its first one.
+- reordered: first arrivals behind one with a higher number (RFC 4737, Type-P-Reordered).
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from statistics import median
+from typing import NamedTuple
+
+from testbed.observations import DOWNLINK, Arrival, Flow
+from testbed.run_directory import Move
+
+IN_FLIGHT_MARGIN_NS = 20_000_000  # on top of half the round trip: nodes, CN's link, emulated processors
+SETTLE_NS = 100_000_000
+_NEVER_NS = 1 << 63
+_NS_PER_MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One handover's time: `start_ns` belongs to it, `end_ns` does not. `first` is each direction's first packet
+    through the nMAG as it reached its receiver, None if there was none before the MN left again."""
+
+    move: Move
+    start_ns: int
+    end_ns: int
+    first: dict[str, Arrival | None]
+
+    def holds(self, t_ns: int) -> bool:
+        return self.start_ns <= t_ns < self.end_ns
+
+
+@dataclass(slots=True)
+class Counts:
+    """Test packets of one direction; `latencies_ns` are one way, first copies only."""
+
+    sent: int = 0
+    received: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    lost_on_air: int = 0
+    latencies_ns: list[int] = field(default_factory=list)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+    def as_json(self) -> dict[str, object]:
+        """As in the schema; `latency_ms` has min, median and max, and is absent if nothing arrived."""
+        counts: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self)[:-1]}
+        if self.latencies_ns:
+            low, middle, high = min(self.latencies_ns), median(self.latencies_ns), max(self.latencies_ns)
+            counts["latency_ms"] = {"min": low / _NS_PER_MS, "median": middle / _NS_PER_MS, "max": high / _NS_PER_MS}
+        return counts
+
+
+def windows_of(moves: Sequence[Move], flows: dict[str, Flow], rtt_ms: float) -> list[Window]:
+    """The windows of one MN's handovers; `moves` in the order of time, `flows` by direction."""
+    in_flight_ns = int(rtt_ms / 2 * _NS_PER_MS) + IN_FLIGHT_MARGIN_NS
+    starts: list[int] = []
+    for move in moves:  # detaches closer than what is in flight: the later window begins with the earlier one's end
+        starts.append(max(move.detach_ns - in_flight_ns, starts[-1] if starts else 0))
+    windows = []
+    for move, start_ns, following in zip(moves, starts, [*moves[1:], None], strict=True):
+        next_detach_ns = following.detach_ns if following else _NEVER_NS
+        first = {
+            direction: _first_through(flow, move.nmag, move.detach_ns, next_detach_ns)
+            for direction, flow in flows.items()
+            if flow.sent
+        }
+        served = [arrival.t_ns + SETTLE_NS if arrival else _NEVER_NS for arrival in first.values()]
+        # With no test packets at all only the radio can say when it was over.
+        end_ns = max(served, default=move.attach_ns + in_flight_ns + SETTLE_NS)
+        windows.append(Window(move, start_ns, end_ns, first))
+    return [
+        Window(window.move, window.start_ns, min(window.end_ns, next_start_ns), window.first)
+        for window, next_start_ns in zip(windows, [*starts[1:], _NEVER_NS], strict=True)
+    ]
+
+
+def _first_through(flow: Flow, mag: str, since_ns: int, until_ns: int) -> Arrival | None:
+    """The first arrival of a packet that crossed this MAG's access link in that time."""
+    crossed = flow.access[bisect_left(flow.access, (since_ns,)) : bisect_left(flow.access, (until_ns,))]
+    numbers = {packet.number for packet in crossed if packet.mag == mag}
+    arrivals = flow.arrivals_in_time
+    start, end = bisect_left(arrivals, (since_ns,)), bisect_left(arrivals, (until_ns,))
+    return next((arrival for arrival in arrivals[start:end] if arrival.number in numbers), None)
+
+
+class _Fates(NamedTuple):
+    """Of one flow: when each packet first arrived, the number of each further copy, the late ones,
+    those no one heard."""
+
+    first_arrivals: dict[int, int]
+    duplicated: list[int]
+    reordered: list[int]
+    lost_on_air: set[int]
+
+
+def _fates(flow: Flow, direction: str, moves: Sequence[Move]) -> _Fates:
+    first_arrivals: dict[int, int] = {}
+    duplicated: list[int] = []
+    reordered: list[int] = []
+    highest = 0
+    for t_ns, number in flow.arrivals:
+        if number not in flow.sent:
+            continue  # the capture at the sender is not whole: `checks.py` says so
+        if number in first_arrivals:
+            duplicated.append(number)
+            continue
+        first_arrivals[number] = t_ns
+        if number < highest:
+            reordered.append(number)
+        highest = max(highest, number)
+    return _Fates(first_arrivals, duplicated, reordered, _lost_on_air(flow, direction, moves, first_arrivals))
+
+
+def account(
+    flow: Flow, direction: str, moves: Sequence[Move], windows: Sequence[Window]
+) -> tuple[list[Counts], Counts, Counts]:
+    """One MN's packets in one direction: by window, outside all windows, and in all."""
+    fates = _fates(flow, direction, moves)
+    by_window, outside = [Counts() for _ in windows], Counts()
+    starts = [window.start_ns for window in windows]
+
+    def of(number: int) -> Counts:
+        sent_ns = flow.sent[number]
+        place = bisect_right(starts, sent_ns) - 1
+        return by_window[place] if place >= 0 and windows[place].holds(sent_ns) else outside
+
+    for number, sent_ns in flow.sent.items():
+        counts = of(number)
+        counts.sent += 1
+        if number in fates.first_arrivals:
+            counts.received += 1
+            counts.latencies_ns.append(fates.first_arrivals[number] - sent_ns)
+        elif number in fates.lost_on_air:
+            counts.lost_on_air += 1
+        else:
+            counts.lost += 1
+    for number in fates.duplicated:
+        of(number).duplicated += 1
+    for number in fates.reordered:
+        of(number).reordered += 1
+
+    total = sum(by_window, Counts()) + outside
+    assert total.sent == len(flow.sent)
+    assert total.received == len(fates.first_arrivals)
+    assert total.lost == total.sent - total.received - len(fates.lost_on_air)
+    assert (total.duplicated, total.reordered) == (len(fates.duplicated), len(fates.reordered))
+    return by_window, outside, total
+
+
+def _lost_on_air(flow: Flow, direction: str, moves: Sequence[Move], arrived: dict[int, int]) -> set[int]:
+    if direction == DOWNLINK:
+        return {
+            packet.number
+            for packet in flow.access
+            if packet.number in flow.sent and packet.number not in arrived and _gone(moves, packet.mag, packet.t_ns)
+        }
+    heard = {packet.number for packet in flow.access}
+    missing = (number for number in flow.sent if number not in heard and number not in arrived)
+    return {number for number in missing if any(move.detach_ns <= flow.sent[number] < move.attach_ns for move in moves)}
+
+
+def _gone(moves: Iterable[Move], mag: str, t_ns: int) -> bool:
+    """Whether the last handover that this MAG had a part in, up to then, took the MN away from it."""
+    parts = [move for move in moves if move.detach_ns <= t_ns and mag in (move.pmag, move.nmag)]
+    return bool(parts) and parts[-1].pmag == mag
+
+
+def longest_silence_ns(flow: Flow, window: Window, served: bool) -> int:
+    """From arrival to arrival at the receiver, of those silences that reach into the window.
+
+    Where there is no arrival before it, or none after it because the MN was not served again, the silence lasts from
+    the first or to the last packet sent.
+    """
+    if not flow.sent:
+        return 0
+    times = flow.arrival_times
+    around = times[max(bisect_right(times, window.start_ns) - 1, 0) : bisect_left(times, window.end_ns) + 1]
+    first_sent_ns, last_sent_ns = flow.sending_ns
+    if not around or around[0] > window.start_ns:
+        around.insert(0, first_sent_ns)
+    if not served and around[-1] < window.end_ns:
+        around.append(max(around[-1], last_sent_ns))
+    return max((later - earlier for earlier, later in pairwise(around)), default=0)
