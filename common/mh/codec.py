@@ -62,7 +62,7 @@ def decode(data: bytes) -> Message:
     Raises UnknownMhType (answered with a Binding Error), ParameterProblem (answered with ICMP) or MalformedMessage
     (dropped). The reasons, all of them: truncated, unknown-mh-type, payload-proto, header-too-short, trailing-octets,
     not-a-proxy-binding-update, not-a-proxy-binding-ack, option-overrun, bad-option-length, bad-prefix-length,
-    duplicate-option, empty-mn-id.
+    duplicate-option, too-many-options, empty-mn-id.
     """
     if len(data) < 8:
         raise MalformedMessage("truncated", f"{len(data)} octets")

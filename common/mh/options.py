@@ -25,20 +25,24 @@ from common.mh.messages import ALL_ZERO_PREFIX, AccessTechnologyType, HandoffInd
 _PAD1 = 0
 _PREFIX_MASKS = [(1 << 128) - (1 << 128 - length) for length in range(129)]
 SECONDS_PER_UNIT = 4  # RFC 6275 sections 6.1.7, 6.1.8 and 6.2.4
+# The RFC has no limit. This one makes sure that the answer to any message, which repeats all of its options and aligns
+# them, fits into a Mobility Header.
+MAX_HOME_NETWORK_PREFIXES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """`attribute` of a message; `to_fields` gives the layer's varying fields, `from_fields` takes them.
 
-    `from_fields` raises MalformedMessage for what is no value. Of an option that `repeats` the attribute is a tuple.
+    `from_fields` raises MalformedMessage for what is no value. Of an option that may be there more than once the
+    attribute is a tuple.
     """
 
     attribute: str
     layout: OptionLayout
     to_fields: Callable[[Any], tuple[Any, ...]]
     from_fields: Callable[..., Any]
-    repeats: bool = False
+    at_most: int = 1
 
 
 def units(seconds: int) -> int:
@@ -89,7 +93,7 @@ HOME_NETWORK_PREFIX = Option(
     OptionLayout(MIP6OptHomeNetworkPrefix, "plen", "prefix"),
     to_fields=lambda hnp: (hnp.prefixlen, hnp.network_address.packed),
     from_fields=_home_network_prefix,
-    repeats=True,
+    at_most=MAX_HOME_NETWORK_PREFIXES,
 )
 HANDOFF_INDICATOR = Option(
     "handoff_indicator",
@@ -147,7 +151,7 @@ def encode(message: object, known: dict[int, Option], start: int) -> bytes:
         value = getattr(message, option.attribute)
         if value is None:
             continue
-        for item in value if option.repeats else (value,):
+        for item in (value,) if option.at_most == 1 else value:
             octets += option.layout.build(start + len(octets), option.to_fields(item))
     return octets + PADDING[-(start + len(octets)) % 8]
 
@@ -157,7 +161,7 @@ def decode(data: bytes, start: int, known: dict[int, Option]) -> dict[str, Any]:
 
     Skipped are options that are not `known`, be it that nobody knows them or that they have no meaning in this message
     (RFC 6275 section 6.2.1), and padding, whatever it holds (section 6.2.3); alignment is the sender's duty. Reasons:
-    option-overrun, bad-option-length, bad-prefix-length, duplicate-option.
+    option-overrun, bad-option-length, bad-prefix-length, duplicate-option, too-many-options.
     """
     found: dict[str, Any] = {}
     end = len(data)
@@ -173,11 +177,12 @@ def decode(data: bytes, start: int, known: dict[int, Option]) -> dict[str, Any]:
             if fields is None:
                 raise MalformedMessage("bad-option-length", option.attribute)
             value = option.from_fields(*fields)
-            if option.repeats:
-                found[option.attribute] = (*found.get(option.attribute, ()), value)
-            elif option.attribute in found:  # RFC 5213 sections 8.1 and 8.2: "not more than one instance"
+            if option.at_most > 1:
+                value = (*found.get(option.attribute, ()), value)
+                if len(value) > option.at_most:
+                    raise MalformedMessage("too-many-options", f"{option.attribute}, more than {option.at_most}")
+            elif option.attribute in found:  # RFC 5213 8.1, 8.2: "there cannot be more than one instance"
                 raise MalformedMessage("duplicate-option", option.attribute)
-            else:
-                found[option.attribute] = value
+            found[option.attribute] = value
         start = after
     return found
