@@ -1,0 +1,181 @@
+"""Somebody else's eyes: tshark dissects every message the codec writes, field by field, and complains of nothing.
+
+tshark comes with `make test`; where it is missing these tests fail.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.utils import wrpcap
+
+from common.mh.codec import PROTOCOL, encode, with_checksum
+from common.mh.messages import (
+    AccessTechnologyType,
+    AckFlag,
+    BindingError,
+    HandoffIndicator,
+    Message,
+    ProxyBindingAck,
+    ProxyBindingUpdate,
+    Status,
+    UpdateFlag,
+)
+from tests.wire import FOREIGN_VECTORS, FULL_PBA, FULL_PBU, VECTORS, vector
+
+MAG, LMA = IPv6Address("2001:db8:0:1::1"), IPv6Address("2001:db8:0:ff::1")
+MESSAGES: list[Message] = [
+    *VECTORS.values(),
+    *(replace(FULL_PBU, flags=UpdateFlag.PROXY | flag) for flag in UpdateFlag),
+    *(replace(FULL_PBA, flags=AckFlag.PROXY | flag) for flag in AckFlag),
+    *(replace(FULL_PBU, handoff_indicator=number) for number in HandoffIndicator),
+    *(replace(FULL_PBU, access_technology=number) for number in AccessTechnologyType),
+    *(replace(FULL_PBA, status=status) for status in Status),
+    # Every padding there is in front of what follows the link-layer identifier and the prefixes.
+    *(replace(FULL_PBU, mn_ll_id=bytes(range(1, 1 + octets))) for octets in range(1, 18)),
+    *(
+        replace(FULL_PBA, hnps=tuple(IPv6Network((0x2001_0DB8 << 96 | n << 64, 64)) for n in range(1, 1 + count)))
+        for count in range(1, 9)
+    ),
+    BindingError(status=2),
+]
+
+
+def dissect(directory: Path, datagrams: list[bytes]) -> list[dict[str, Any]]:
+    """What tshark makes of each Mobility Header: its tree of layers. The checksums are filled in before."""
+    capture = directory / "messages.pcap"
+    header = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IPv6(src=str(MAG), dst=str(LMA), nh=PROTOCOL)
+    wrpcap(str(capture), [header / with_checksum(datagram, MAG, LMA) for datagram in datagrams])
+    command = ["tshark", "-n", "-r", str(capture), "-T", "json", "--no-duplicate-keys"]
+    result = subprocess.run(command, env=os.environ | {"TZ": "UTC"}, capture_output=True, check=True)
+    return [packet["_source"]["layers"] for packet in json.loads(result.stdout)]
+
+
+def leaves(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every field of a tree and its value, in order."""
+    for name, value in tree.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, dict):
+                yield name, ""
+                yield from leaves(item)
+            else:
+                yield name, item
+
+
+def complaints(layers: dict[str, Any]) -> list[str]:
+    """What tshark has against a packet: malformed, cut short, an expert's word, a length that cannot be."""
+    signs = ("_ws.", "mip6.opt.len.invalid", "mip6.bogus", "mip6.unknown", "mip6.ie_not")
+    return [f"{name}: {value}" for name, value in leaves(layers) if name.startswith(signs)]
+
+
+def fields(layers: dict[str, Any]) -> dict[str, list[str]]:
+    """The values of every mip6 field, but for padding, and for headings, which repeat an option as a whole.
+
+    The MN-ID is taken from its heading: tshark shows every identifier as text, one that is none as well.
+    """
+    found: dict[str, list[str]] = {}
+    left_out = ("mip6.options.", "mip6.mobility_opt", "mip6.padn", "mip6.opt.len.invalid", "mip6.mnid.identifier")
+    for name, value in leaves(layers):
+        if name.startswith("mip6.") and (not name.startswith(left_out) or (name == "mip6.options.mnid" and value)):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def expected(message: Message) -> dict[str, list[str]]:
+    """The fields that a message should have in the words of tshark."""
+    octets = with_checksum(encode(message), MAG, LMA)
+    found: dict[str, object] = {
+        "mip6.proto": 59,
+        "mip6.hlen": len(octets) // 8 - 1,
+        "mip6.reserved": "0x00",
+        "mip6.csum": f"0x{octets[4:6].hex()}",
+    }
+    match message:
+        case BindingError():
+            found |= {"mip6.mhtype": 7, "mip6.be.status": message.status, "mip6.be.haddr": message.home_address}
+            return {name: [str(value)] for name, value in found.items()}
+        case ProxyBindingUpdate():
+            bits = {f"mip6.{'nemo.' * (flag == 'r')}bu.{flag}_flag": 0x8000 >> i for i, flag in enumerate("ahlkmrpftb")}
+            found |= {
+                "mip6.mhtype": 5,
+                "mip6.bu.seqnr": message.sequence,
+                "mip6.bu.lifetime": message.lifetime // 4,
+                "mip6.acoa.acoa": message.alternate_coa,
+            }
+        case ProxyBindingAck():
+            bits = {f"mip6.{'nemo.' * (flag == 'r')}ba.{flag}_flag": 0x80 >> i for i, flag in enumerate("krptb")}
+            found |= {
+                "mip6.mhtype": 6,
+                "mip6.ba.status": int(message.status),
+                "mip6.ba.seqnr": message.sequence,
+                "mip6.ba.lifetime": message.lifetime // 4,
+                "mip6.bra.interval": None if message.refresh_advice is None else message.refresh_advice // 4,
+            }
+    found |= {name: int(bool(message.flags & bit)) for name, bit in bits.items()}
+    if message.mn_id is not None:
+        data = bytes((message.mn_id.subtype,)) + message.mn_id.value
+        found |= {"mip6.mnid.subtype": message.mn_id.subtype}
+        found |= {"mip6.options.mnid": (bytes((8, len(data))) + data).hex(":")}
+    if message.handoff_indicator is not None:
+        found |= {"mip6.hi.reserved": 0, "mip6.hi": int(message.handoff_indicator)}
+    if message.access_technology is not None:
+        found |= {"mip6.att.reserved": 0, "mip6.att": int(message.access_technology)}
+    if message.mn_ll_id is not None:
+        found |= {"mip6.mnlli.reserved": 0, "mip6.mnlli.lli": message.mn_ll_id.hex(":")}
+    found |= {"mip6.lila_lla": message.link_local}
+    if message.timestamp is not None:
+        moment = datetime.fromtimestamp(int(message.timestamp.utc), UTC)
+        nanoseconds = message.timestamp % 65536 * 10**9 // 65536
+        found |= {"mip6.timestamp_tmp": f"{moment:%b %e, %Y %H:%M:%S}.{nanoseconds:09} UTC"}
+    values = {name: [str(value)] for name, value in found.items() if value is not None}
+    if message.hnps:
+        values["mip6.nemo.mnp.pfl"] = [str(hnp.prefixlen) for hnp in message.hnps]
+        values["mip6.nemo.mnp.mnp"] = [str(hnp.network_address) for hnp in message.hnps]
+    return values
+
+
+def without_words_on_empty_mn_id(message: Message, words: list[str]) -> list[str]:
+    """tshark 4.0 wants an identifier of an octet at least, RFC 5213 section 5.3.6 one of none where none came."""
+    if not isinstance(message, ProxyBindingAck) or message.mn_id is None or message.mn_id.value:
+        return words
+    expert = "Mobile Node Identifier (with option length = 1 byte; should be >= 2)"
+    assert {word for word in words if word.startswith("_ws.expert.message")} <= {f"_ws.expert.message: {expert}"}
+    return [word for word in words if not word.startswith(("_ws.expert", "mip6.opt.len.invalid"))]
+
+
+def test_tshark_reads_every_message(tmp_path: Path) -> None:
+    packets = dissect(tmp_path, [encode(message) for message in MESSAGES])
+    assert len(packets) == len(MESSAGES)
+    for message, layers in zip(MESSAGES, packets, strict=True):
+        assert without_words_on_empty_mn_id(message, complaints(layers)) == []
+        assert fields(layers) == expected(message)
+
+
+def test_tshark_reads_every_vector(tmp_path: Path) -> None:
+    """So the vectors are right, too, and not just of one mind with the codec."""
+    vectors = VECTORS | FOREIGN_VECTORS
+    packets = dissect(tmp_path, [vector(name) for name in vectors])
+    for message, layers in zip(vectors.values(), packets, strict=True):
+        assert without_words_on_empty_mn_id(message, complaints(layers)) == []
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        vector("pbu-full").replace(bytes.fromhex("1a10fe80"), bytes.fromhex("1a0ffe80")),
+        vector("pbu-full").replace(bytes.fromhex("17020003"), bytes.fromhex("17ff0003")),
+        vector("pbu-full")[:-8],
+    ],
+)
+def test_tshark_would_have_complained(octets: bytes, tmp_path: Path) -> None:
+    (layers,) = dissect(tmp_path, [octets])
+    assert complaints(layers) != []
