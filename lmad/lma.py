@@ -172,9 +172,7 @@ class LocalMobilityAnchor:
         yield Send(request.source, self._answer(request, Status.ACCEPTED, bce.lifetime, bce.hnps, bce.link_local))
         yield from self._scheme.registered(before, bce, now)
 
-    def _store(
-        self, request: Request, before: BindingCacheEntry | None, bce: BindingCacheEntry
-    ) -> Iterator[Action]:
+    def _store(self, request: Request, before: BindingCacheEntry | None, bce: BindingCacheEntry) -> Iterator[Action]:
         """The only writer: forwarding follows from the entry, so that no branch can forget it."""
         self.binding_cache.put(bce)
         self._last_change = request, before, bce

@@ -52,7 +52,9 @@ class MobileAccessGateway:
         self._sequence = sequence
         self._scheme = SCHEMES[config.mag.scheme]()
         self._ll_ids = {MnId.nai(node.mn_id): node.ll_id for node in config.mobile_node}
-        self._by_ll_id = {node.ll_id: MnId.nai(node.mn_id) for node in config.mobile_node if node.ll_id}
+        self._by_ll_id: dict[bytes, MnId] = {
+            node.ll_id: MnId.nai(node.mn_id) for node in config.mobile_node if node.ll_id
+        }
         self._by_interface = {node.interface: MnId.nai(node.mn_id) for node in config.mobile_node if node.interface}
 
     # What the attachment sources report.

@@ -1,0 +1,183 @@
+"""The shell of both daemons: sockets, one timer, signals. It decides nothing.
+
+One rhythm: something comes (a message, a carrier, a command, the timer), the core is asked, its actions are carried out
+in order, the timer is set to the core's next deadline. A Forward that the kernel refuses ends its list of actions; the
+core says what to do instead.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address
+from typing import Protocol
+
+from common.actions import Action, Advertise, Forward, Note, Send, ToPeer
+from common.dataplane.interface import DataPlane
+from common.errors import DataPlaneError, MalformedMessage, UnknownMhType
+from common.journal import Journal
+from common.mh.codec import decode, encode
+from common.mh.messages import BindingError, Message
+
+JOURNAL_DELAY = 0.2  # seconds
+UNRECOGNIZED_MH_TYPE = 2  # status of a Binding Error, RFC 6275 section 6.1.9
+
+log = logging.getLogger(__name__)
+
+
+class Core(Protocol):
+    """What a shell drives; see lmad/lma.py and magd/mag.py."""
+
+    def receive(self, source: IPv6Address, message: Message, now: float) -> list[Action]: ...
+    def deadline(self) -> float | None: ...
+    def expire(self, now: float) -> list[Action]: ...
+    def forwarding_failed(self, forward: Forward, error: DataPlaneError, now: float) -> list[Action]: ...
+
+
+def utc(now: float) -> float:
+    """Seconds since 1970 at the monotonic moment `now`; follows every correction of the clock."""
+    return now + (time.time() - time.monotonic())
+
+
+class Shell:
+    """Joins a core to the world."""
+
+    def __init__(
+        self,
+        core: Core,
+        data_plane: DataPlane,
+        mh_socket: socket.socket,
+        journal: Journal,
+        advertise: Callable[[Advertise], None] | None = None,
+    ) -> None:
+        self.core = core
+        self.data_plane = data_plane
+        self.counters: Counter[str] = Counter()
+        self._mh_socket = mh_socket
+        self._journal = journal
+        self._advertise = advertise
+        self._timer: asyncio.TimerHandle | None = None
+        self._journal_timer: asyncio.TimerHandle | None = None
+
+    async def serve(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Run until SIGTERM or SIGINT; `ready` is called once messages are read."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_reader(self._mh_socket, self._readable)
+        ready()
+        notify("READY=1")
+        await stop.wait()
+        notify("STOPPING=1")
+        loop.remove_reader(self._mh_socket)
+        for timer in (self._timer, self._journal_timer):
+            if timer:
+                timer.cancel()
+
+    def feed(self, actions: Sequence[Action]) -> None:
+        """Carry out what the core said, then wait for its next deadline."""
+        self._perform(actions)
+        self._arm()
+
+    def _readable(self) -> None:
+        """Take all that has come: a burst must not wait for as many rounds of the loop."""
+        while True:
+            try:
+                data, address = self._mh_socket.recvfrom(65535)
+            except BlockingIOError:
+                break
+            except OSError as error:  # an ICMP error about something we sent
+                self._note(Note("socket-error", detail=str(error)))
+                continue
+            self._received(data, IPv6Address(address[0]))
+        self._arm()
+
+    def _received(self, data: bytes, source: IPv6Address) -> None:
+        try:
+            message = decode(data)
+        except UnknownMhType as error:
+            self._note(Note(error.reason, peer=source, detail=str(error)))
+            self._perform([Send(source, BindingError(status=UNRECOGNIZED_MH_TYPE))])
+        except MalformedMessage as error:
+            self._note(Note(f"malformed-{error.reason}", peer=source, detail=str(error)))
+        else:
+            self.counters[f"received-{message.name}"] += 1
+            self._journal.write("received", message=message.name, peer=source, mn_id=_mn_id(message))
+            self._perform(self.core.receive(source, message, time.monotonic()))
+
+    def _perform(self, actions: Sequence[Action]) -> None:
+        notes: list[Note] = []
+        for action in actions:
+            match action:
+                case Send(destination, message):
+                    self._send(destination, message)
+                case Forward():
+                    try:
+                        self._forward(action)
+                    except DataPlaneError as error:
+                        self._perform(self.core.forwarding_failed(action, error, time.monotonic()))
+                        break
+                case Advertise():
+                    if self._advertise:
+                        self._advertise(action)
+                case Note():
+                    self._journal.write(action.event, mn_id=action.mn_id, peer=action.peer, detail=action.detail)
+                    notes.append(action)
+        for note in notes:  # what a person reads is written when the packets have gone
+            self._note(note)
+
+    def _send(self, destination: IPv6Address, message: Message) -> None:
+        try:
+            self._mh_socket.sendto(encode(message), (str(destination), 0))
+        except OSError as error:
+            self._note(Note("send-failed", peer=destination, detail=f"{message.name}: {error.strerror}"))
+            return
+        self.counters[f"sent-{message.name}"] += 1
+        self._journal.write("sent", message=message.name, peer=destination, mn_id=_mn_id(message))
+
+    def _forward(self, forward: Forward) -> None:
+        self.data_plane.apply(forward)
+        downlink: object = "none"
+        if forward.forwarding:
+            target = forward.forwarding.downlink
+            downlink = target.peer if isinstance(target, ToPeer) else type(target).__name__.removeprefix("To").lower()
+        self._journal.write("forwarding", mn_id=forward.mn_id, downlink=downlink)
+
+    def _note(self, note: Note) -> None:
+        self.counters[note.event] += 1
+        log.info("%s mn=%s peer=%s %s", note.event, note.mn_id or "-", note.peer or "-", note.detail)
+
+    def _arm(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = self.core.deadline()
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer = loop.call_at(deadline, self._expired)
+        if self._journal.pending and self._journal_timer is None:
+            self._journal_timer = loop.call_later(JOURNAL_DELAY, self._flush_journal)
+
+    def _expired(self) -> None:
+        self.feed(self.core.expire(time.monotonic()))
+
+    def _flush_journal(self) -> None:
+        self._journal_timer = None
+        self._journal.flush()
+
+
+def notify(state: str) -> None:
+    """Tell the service manager (sd_notify(3)); without one there is nobody to tell."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+            manager.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
+
+
+def _mn_id(message: Message) -> object:
+    return getattr(message, "mn_id", None)

@@ -1,0 +1,112 @@
+"""Access links of a MAG: the same link-layer and link-local address on all of them (RFC 6543, RFC 5213 6.9.3)."""
+
+import fcntl
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+
+from pyroute2 import IPRoute
+
+from common.dataplane.tunnels import IN6_ADDR_GEN_MODE_EUI64, IN6_ADDR_GEN_MODE_NONE, address_generation
+from common.errors import DataPlaneError
+
+MAG_MAC = "00:00:5e:00:52:13"
+MAG_LINK_LOCAL = IPv6Address("fe80::200:5eff:fe00:5213")
+IFA_F_NODAD = 0x02
+RTMGRP_LINK = 1
+RTM_NEWLINK, RTM_DELLINK = 16, 17
+IFLA_IFNAME = 3
+IFF_RUNNING, IFF_LOWER_UP = 0x40, 0x10000
+SIOCGIFFLAGS = 0x8913
+HEADER = struct.Struct("=IHHIIBxHiII")  # nlmsghdr, ifinfomsg
+ATTRIBUTE = struct.Struct("=HH")
+
+
+class AccessLinks:
+    """Gives the interfaces their fixed addresses and, at the end, back what they had."""
+
+    def __init__(self, ipr: IPRoute, interfaces: tuple[str, ...]) -> None:
+        self._ipr = ipr
+        self._before: dict[int, str] = {}
+        for name in interfaces:
+            found = ipr.link_lookup(ifname=name)
+            if not found:
+                raise DataPlaneError(f"access interface {name} does not exist")
+            self._claim(found[0])
+
+    def _claim(self, index: int) -> None:
+        link = self._ipr.get_links(index)[0]
+        mac = link.get_attr("IFLA_ADDRESS")
+        self._before[index] = mac
+        self._ipr.link("set", index=index, IFLA_AF_SPEC=address_generation(IN6_ADDR_GEN_MODE_NONE))
+        if mac != MAG_MAC:
+            self._ipr.link("set", index=index, address=MAG_MAC)
+        for address in self._ipr.get_addr(index=index, family=socket.AF_INET6):
+            text = address.get_attr("IFA_ADDRESS")
+            if IPv6Address(text).is_link_local and IPv6Address(text) != MAG_LINK_LOCAL:
+                self._ipr.addr("del", index=index, address=text, prefixlen=address["prefixlen"])
+        # Every MAG has this address on its own links; duplicate detection would only delay the MN (RFC 6543 section 3).
+        self._ipr.addr(
+            "replace", index=index, address=str(MAG_LINK_LOCAL), prefixlen=64, family=socket.AF_INET6, flags=IFA_F_NODAD
+        )
+
+    def release(self) -> None:
+        for index, mac in self._before.items():
+            if not self._ipr.link_lookup(index=index):
+                continue  # the interface itself has gone, and its addresses with it
+            self._ipr.addr("del", index=index, address=str(MAG_LINK_LOCAL), prefixlen=64, family=socket.AF_INET6)
+            if mac != MAG_MAC:
+                self._ipr.link("set", index=index, address=mac)
+            self._ipr.link("set", index=index, IFLA_AF_SPEC=address_generation(IN6_ADDR_GEN_MODE_EUI64))
+
+
+class LinkMonitor:
+    """The kernel's word on carriers: (interface, has carrier) for each change of any interface."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+        )
+        self.socket.bind((0, RTMGRP_LINK))
+
+    def events(self) -> Iterator[tuple[str, bool]]:
+        """What has come since the last call; raises OSError (ENOBUFS) when the kernel had to drop some."""
+        while True:
+            try:
+                data = self.socket.recv(1 << 16)
+            except BlockingIOError:
+                return
+            yield from _parse(data)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def has_carrier(interface: str) -> bool:
+    """Whether it is up with a carrier now; one that does not exist has none."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        try:
+            answer = fcntl.ioctl(any_socket, SIOCGIFFLAGS, struct.pack("16sH22x", interface.encode(), 0))
+        except OSError:
+            return False
+    return bool(struct.unpack_from("H", answer, 16)[0] & IFF_RUNNING)
+
+
+def _parse(data: bytes) -> Iterator[tuple[str, bool]]:
+    offset = 0
+    while offset + HEADER.size <= len(data):
+        length, kind, *_rest, flags, _change = HEADER.unpack_from(data, offset)
+        if kind in (RTM_NEWLINK, RTM_DELLINK):
+            name = _name(data, offset + HEADER.size, offset + length)
+            yield name, kind == RTM_NEWLINK and bool(flags & IFF_LOWER_UP)
+        offset += (length + 3) & ~3
+
+
+def _name(data: bytes, offset: int, end: int) -> str:
+    while offset + ATTRIBUTE.size <= end:
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if kind == IFLA_IFNAME:
+            return data[offset + ATTRIBUTE.size : offset + length].rstrip(b"\0").decode()
+        offset += max((length + 3) & ~3, ATTRIBUTE.size)
+    return ""

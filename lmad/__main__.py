@@ -1,0 +1,56 @@
+"""lmad: the local mobility anchor as a daemon."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import click
+
+from common.command_line import log_to_stderr, one_clear_line
+from common.control import ControlServer, show
+from common.daemon import Shell, utc
+from common.dataplane.linux import LMA, LinuxDataPlane
+from common.journal import Journal
+from common.mh.raw_socket import open_mh_socket
+from lmad.config import LmadConfig, load_config
+from lmad.lma import LocalMobilityAnchor
+from lmad.show import subjects
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="the TOML file")
+@click.option("--check", is_flag=True, help="validate the file and exit")
+def main(path: Path, check: bool) -> None:
+    """Serve as local mobility anchor (RFC 5213) until SIGTERM."""
+    with one_clear_line("lmad"):
+        config = load_config(path)
+        if check:
+            click.echo(f"{path}: good")
+            return
+        log_to_stderr()
+        run(config)
+
+
+def run(config: LmadConfig) -> None:
+    """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
+    with open_mh_socket(config.lma.address) as mh_socket:
+        data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools)
+        journal = Journal(config.lma.journal)
+        try:
+            data_plane.start(config.lma.address, [mag.address for mag in config.mag])
+            core = LocalMobilityAnchor(config, utc)
+            shell = Shell(core, data_plane, mh_socket, journal)
+            asyncio.run(_serve(config, core, shell))
+        finally:
+            data_plane.close()
+            journal.close()
+
+
+async def _serve(config: LmadConfig, core: LocalMobilityAnchor, shell: Shell) -> None:
+    what = subjects(core, shell, time.monotonic)
+    async with ControlServer(config.lma.control_socket, {"show": lambda subject: show(what, subject)}):
+        await shell.serve()
+
+
+if __name__ == "__main__":
+    main()

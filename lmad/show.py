@@ -1,0 +1,37 @@
+"""What `lmactl show` can show: each subject a function that returns rows or an object, JSON-ready."""
+
+from collections.abc import Callable
+
+from common.daemon import Shell
+from lmad.lma import LocalMobilityAnchor
+
+
+def subjects(core: LocalMobilityAnchor, shell: Shell, clock: Callable[[], float]) -> dict[str, Callable[[], object]]:
+    """Subject name -> what it returns now."""
+
+    def bindings() -> list[dict[str, object]]:
+        now = clock()
+        return [
+            {
+                "mn_id": str(bce.mn_id),
+                "hnps": [str(hnp) for hnp in bce.hnps],
+                "proxy_coa": str(bce.proxy_coa),
+                "state": bce.state.value,
+                "mn_ll_id": bce.mn_ll_id.hex(":") if bce.mn_ll_id else None,
+                "access_technology": int(bce.access_technology),
+                "lifetime_s": bce.lifetime,
+                "remaining_s": round(bce.expires - now, 1),
+                "sequence": bce.sequence,
+            }
+            for bce in core.binding_cache
+        ]
+
+    def mags() -> list[dict[str, object]]:
+        used = [bce.proxy_coa for bce in core.binding_cache]
+        return [{"address": str(mag), "bindings": used.count(mag)} for mag in sorted(core.domain.mags)]
+
+    def counters() -> dict[str, int]:
+        kernel = {f"kernel-dropped-{reason}": count for reason, count in shell.data_plane.drops().items()}
+        return dict(sorted(shell.counters.items())) | kernel
+
+    return {"bindings": bindings, "mags": mags, "counters": counters}

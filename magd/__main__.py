@@ -1,0 +1,104 @@
+"""magd: the mobile access gateway as a daemon."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from common.actions import Action
+from common.command_line import log_to_stderr, one_clear_line
+from common.control import CommandError, ControlServer, Handler, show
+from common.daemon import Shell, utc
+from common.dataplane.linux import MAG, LinuxDataPlane
+from common.journal import Journal
+from common.mh.messages import MnId
+from common.mh.raw_socket import open_mh_socket
+from magd.attachment.link import LinkSource
+from magd.attachment.router_solicitation import RouterSolicitationSource
+from magd.config import MagdConfig, load_config
+from magd.mag import MobileAccessGateway
+from magd.router_advertisement import Advertiser
+from magd.show import subjects
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="the TOML file")
+@click.option("--check", is_flag=True, help="validate the file and exit")
+def main(path: Path, check: bool) -> None:
+    """Serve as mobile access gateway (RFC 5213) until SIGTERM."""
+    with one_clear_line("magd"):
+        config = load_config(path)
+        if check:
+            click.echo(f"{path}: good")
+            return
+        log_to_stderr()
+        run(config)
+
+
+def run(config: MagdConfig) -> None:
+    """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
+    mag = config.mag
+    with open_mh_socket(mag.address) as mh_socket:
+        data_plane = LinuxDataPlane(MAG, access_interfaces=mag.access_interfaces)
+        journal = Journal(mag.journal)
+        try:
+            data_plane.start(mag.address, [mag.lma])
+            # A restarted MAG must not repeat the numbers of its last life (RFC 5213 section 5.5).
+            core = MobileAccessGateway(config, utc, sequence=int(time.time()) & 0xFFFF)
+            core.mtu = data_plane.mtu(mag.lma)
+            advertiser = Advertiser()
+            shell = Shell(core, data_plane, mh_socket, journal, advertiser.send)
+            asyncio.run(_serve(config, core, shell))
+        finally:
+            data_plane.close()
+            journal.close()
+
+
+async def _serve(config: MagdConfig, core: MobileAccessGateway, shell: Shell) -> None:
+    mag = config.mag
+
+    def told(event: Callable[..., list[Action]]) -> Callable[..., None]:
+        """The core hears of it now, and what it says is done."""
+        return lambda *arguments: shell.feed(event(*arguments, time.monotonic()))
+
+    def attach(mn_id: str, interface: str | None) -> None:
+        where = interface or next((node.interface for node in config.mobile_node if node.mn_id == mn_id), None)
+        if where is None:
+            raise CommandError(f"{mn_id} has no profile that names an interface: say which")
+        if where not in mag.access_interfaces:
+            raise CommandError(f"{where} is not among mag.access_interfaces")
+        if not any(node.mn_id == mn_id for node in config.mobile_node):
+            raise CommandError(f"{mn_id} has no policy profile here")
+        told(core.attached)(MnId.nai(mn_id), where)
+
+    def detach(mn_id: str) -> None:
+        if MnId.nai(mn_id) not in core.binding_update_list:
+            raise CommandError(f"{mn_id} is not attached")
+        told(core.detached)(MnId.nai(mn_id))
+
+    def solicited(interface: str, mac: bytes) -> None:
+        attaches = "router-solicitation" in mag.attachment
+        shell.feed(core.solicited(interface, mac, attaches, time.monotonic()))
+
+    def start_sources() -> None:
+        solicitations.start()
+        links.start()
+
+    what = subjects(config, core, shell, time.monotonic)
+    commands: dict[str, Handler] = {"show": lambda subject: show(what, subject), "attach": attach, "detach": detach}
+    links = LinkSource(
+        mag.access_interfaces if "link" in mag.attachment else (), told(core.link_up), told(core.link_down)
+    )
+    solicitations = RouterSolicitationSource(mag.access_interfaces, solicited)
+    async with ControlServer(mag.control_socket, commands):
+        with ExitStack() as sources:
+            for source in (solicitations, links):
+                sources.callback(source.close)
+            await shell.serve(start_sources)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Attachment by carrier: the kernel's netlink word that an access link came or went."""
+
+import asyncio
+import errno
+from collections.abc import Callable
+
+from common.dataplane.access import LinkMonitor, has_carrier
+
+
+class LinkSource:
+    """Calls `up(interface)` and `down(interface)` when the carrier of an access interface changes."""
+
+    def __init__(self, interfaces: tuple[str, ...], up: Callable[[str], None], down: Callable[[str], None]) -> None:
+        self._monitor = LinkMonitor()
+        self._carrier = dict.fromkeys(interfaces, False)
+        self._up, self._down = up, down
+
+    def start(self) -> None:
+        asyncio.get_running_loop().add_reader(self._monitor.socket, self._readable)
+        self._look()
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._monitor.socket)
+        self._monitor.close()
+
+    def _readable(self) -> None:
+        try:
+            for interface, carrier in self._monitor.events():
+                self._changed(interface, carrier)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            self._look()  # the kernel had more to say than the socket could hold
+
+    def _look(self) -> None:
+        for interface in self._carrier:
+            self._changed(interface, has_carrier(interface))
+
+    def _changed(self, interface: str, carrier: bool) -> None:
+        if self._carrier.get(interface, carrier) != carrier:
+            self._carrier[interface] = carrier
+            (self._up if carrier else self._down)(interface)

@@ -1,0 +1,39 @@
+"""What `magctl show` can show: each subject a function that returns rows or an object, JSON-ready."""
+
+from collections.abc import Callable
+
+from common.daemon import Shell
+from magd.config import MagdConfig
+from magd.mag import MobileAccessGateway
+
+
+def subjects(
+    config: MagdConfig, core: MobileAccessGateway, shell: Shell, clock: Callable[[], float]
+) -> dict[str, Callable[[], object]]:
+    """Subject name -> what it returns now."""
+
+    def mobile_nodes() -> list[dict[str, object]]:
+        now = clock()
+        return [
+            {
+                "mn_id": str(entry.mn_id),
+                "state": entry.state.value,
+                "interface": entry.interface,
+                "hnps": [str(hnp) for hnp in entry.hnps],
+                "mn_ll_id": entry.mn_ll_id.hex(":") if entry.mn_ll_id else None,
+                "lma": str(entry.lma),
+                "lifetime_s": entry.lifetime,
+                "remaining_s": round(entry.expires - now, 1) if entry.lifetime else None,
+            }
+            for entry in core.binding_update_list.values()
+        ]
+
+    def lmas() -> list[dict[str, object]]:
+        users = [entry for entry in core.binding_update_list.values() if entry.lma == config.mag.lma]
+        return [{"address": str(config.mag.lma), "mobile_nodes": len(users), "tunnel_mtu": core.mtu}]
+
+    def counters() -> dict[str, int]:
+        kernel = {f"kernel-dropped-{reason}": count for reason, count in shell.data_plane.drops().items()}
+        return dict(sorted(shell.counters.items())) | kernel
+
+    return {"mobile-nodes": mobile_nodes, "lmas": lmas, "counters": counters}
