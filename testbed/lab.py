@@ -1,0 +1,184 @@
+"""A lab that runs: the network with lmad and magd on it, configured in a private directory.
+
+The measured run and the interactive lab are both this. A `Lab` lives as long as the process that made it; a `Visit`
+(`visit.py`) is another process's view of it. All that a lab leaves on disk while it is up is
+/run/context-reflector-lab/ID; lab.json there says where the namespaces are.
+"""
+
+import gc
+import importlib
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, Self
+
+from testbed.network import Air, Network
+from testbed.node import LabError, Node, Process, Readiness
+from testbed.topology import HNP_POOL, LMAA
+from testbed.visit import LABS, STATE_FILE, STOP_TIMEOUT_S, LabSpec, View, Visit, start_time
+
+_INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+class Lab(View):
+    """A lab of this process's own; a context manager that brings it up and takes it down.
+
+    `records` is where journals/ and logs/ go. Within the context SIGTERM and SIGHUP raise SystemExit, as SIGINT raises
+    KeyboardInterrupt, so that whatever ends the lab ends it in order.
+    """
+
+    def __init__(self, spec: LabSpec, lab_id: str | None = None, records: Path | None = None) -> None:
+        super().__init__(lab_id or f"lab-{secrets.token_hex(3)}", spec)
+        self.records = records or self.directory
+        self.daemons: dict[str, Process] = {}
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._interruptible()
+            self._own_directory()
+            self.network = self._undo.enter_context(Network(self.topology))
+            self.namespaces = {name: node.path for name, node in self.network.nodes.items()}
+            self._start_daemons()
+            self._write_state()
+        except BaseException:
+            self.down()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        return self.network.nodes
+
+    def down(self) -> None:
+        """Stop and remove everything. Raises LabError, after all is removed, when a daemon did not end well."""
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)  # a second Ctrl-C must not cut it short
+        try:
+            self._undo.close()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+
+    def require_daemons(self) -> None:
+        """Raises LabError with its last words when a daemon has ended."""
+        for daemon in self.daemons.values():
+            daemon.require_alive()
+
+    def wait(self) -> NoReturn:
+        """Keep the lab until a signal comes (SystemExit, KeyboardInterrupt) or a daemon ends (LabError)."""
+        while True:
+            select.select([daemon.fileno() for daemon in self.daemons.values()], [], [])
+            self.require_daemons()
+
+    def _air(self) -> Air:
+        return self.network.air
+
+    def _interruptible(self) -> None:
+        def leave(number: int, _frame: FrameType | None) -> NoReturn:
+            raise SystemExit(128 + number)
+
+        for number in _INTERRUPTIONS - {signal.SIGINT}:
+            self._undo.callback(signal.signal, number, signal.signal(number, leave))
+
+    def _own_directory(self) -> None:
+        LABS.mkdir(parents=True, exist_ok=True)
+        with suppress(LabError):  # none of that id, or one whose process is gone
+            if not (visit := Visit(self.id)).alive():
+                visit.down()
+        try:
+            self.directory.mkdir(mode=0o700)
+        except FileExistsError:
+            raise LabError(f"a lab {self.id} is up already") from None
+        self._undo.callback(shutil.rmtree, self.directory)
+        self._write_state()
+        for name in ("journals", "logs"):
+            (self.records / name).mkdir(parents=True, exist_ok=True)
+
+    def _write_state(self) -> None:
+        state = {
+            "pid": os.getpid(),
+            "started": start_time(os.getpid()),
+            "spec": asdict(self.spec),
+            "namespaces": self.namespaces,
+        }
+        new = self.directory / f"{STATE_FILE}.new"
+        new.write_text(json.dumps(state, indent=1))
+        new.rename(self.directory / STATE_FILE)
+
+    def _start_daemons(self) -> None:
+        programs = {"lma": "lmad", **dict.fromkeys(self.topology.mags, "magd")}
+        for package in ("lmad", "magd"):
+            importlib.import_module(f"{package}.__main__")
+        gc.collect()
+        gc.freeze()  # the children's collectors need not walk, and so copy, what they share with us
+        with ExitStack() as sockets:
+            waiting = []
+            self._undo.callback(self._stop_daemons)
+            for node, program in programs.items():
+                (self.directory / f"{node}.toml").write_text(self._configuration(node))
+                readiness = Readiness(self.directory / f"{node}.notify")
+                sockets.callback(readiness.close)
+                self.daemons[node] = self._start_daemon(node, program, readiness.path)
+                waiting.append((readiness, self.daemons[node]))
+            for readiness, daemon in waiting:
+                readiness.wait(daemon)
+
+    def _start_daemon(self, node: str, program: str, notify: Path) -> Process:
+        main = importlib.import_module(f"{program}.__main__").main
+        arguments = ["--config", str(self.directory / f"{node}.toml")]
+
+        def daemon() -> None:
+            os.environ["NOTIFY_SOCKET"] = str(notify)
+            main(arguments, prog_name=program)
+
+        return self.nodes[node].fork(program, daemon, self.records / "logs" / f"{node}.log")
+
+    def _stop_daemons(self) -> None:
+        failed = [daemon for daemon in self.daemons.values() if daemon.ended()]  # nobody had asked them to
+        running = [daemon for daemon in self.daemons.values() if daemon not in failed]
+        for daemon in running:
+            daemon.signal(signal.SIGTERM)
+        failed += [daemon for daemon in running if not daemon.wait(STOP_TIMEOUT_S) or daemon.returncode]
+        if failed:
+            raise LabError("; ".join(f"{each.name} ended with {each.returncode}{each.last_words()}" for each in failed))
+
+    def _configuration(self, node: str) -> str:
+        journal = self.records / "journals" / f"{node}.jsonl"
+        common = {
+            "address": str(self.topology.addresses[node]),
+            "scheme": self.spec.scheme,
+            "control_socket": str(self.control_socket(node)),
+            "journal": str(journal.absolute()),
+        }
+        mns = self.topology.mns
+        if node == "lma":
+            mags = [{"address": str(self.topology.addresses[mag])} for mag in self.topology.mags]
+            return _toml(
+                {"lma": [{**common, "prefix_pools": [str(HNP_POOL)]}]},
+                {"mag": mags, "mobile_node": [{"mn_id": mn.mn_id} for mn in mns]},
+            )
+        interfaces = [mn.access_interface for mn in mns]
+        return _toml(
+            {"mag": [{**common, "lma": str(LMAA), "access_interfaces": interfaces}]},
+            {"mobile_node": [{"mn_id": mn.mn_id, "ll_id": mn.mac, "interface": mn.access_interface} for mn in mns]},
+        )
+
+
+def _toml(*tables: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
+    """Tables, then arrays of tables; JSON's strings and lists are TOML's."""
+    lines = []
+    for heading, group in zip(("[{}]", "[[{}]]"), tables, strict=True):
+        for name, entries in group.items():
+            for entry in entries:
+                lines += [heading.format(name), *(f"{key} = {json.dumps(value)}" for key, value in entry.items()), ""]
+    return "\n".join(lines)

@@ -1,0 +1,265 @@
+"""One measured run: a lab, traffic, handovers; what was seen of it in a run directory (`run_directory.py`).
+
+`testbed/measure.py` makes figures of it. Nothing here knows whether it runs natively or in the virtual machine.
+While a handover is under way this process sleeps: on one processor it would be in its way.
+"""
+
+import gc
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from ipaddress import IPv6Interface
+from itertools import cycle, pairwise
+from pathlib import Path
+from typing import Any, Self
+
+from testbed.lab import Lab
+from testbed.node import LabError, wait_until
+from testbed.topology import Impairment
+from testbed.traffic import Load, Ping, Stream, capture_all, stop_all, stream_ports
+from testbed.visit import LabSpec
+
+Progress = Callable[[str], Any]
+
+# From the attach: the handover, and twice as much for what follows it, before anybody looks.
+_UNDISTURBED_S, _UNDISTURBED_RTTS = 0.100, 4
+# Of traffic in both directions before the first handover, between two, and after the last one.
+_STEADY_S = 0.300
+# With signalling lost, registrations take several retransmissions (RFC 5213 section 6.9.4: 1, 2, 4, … s).
+_HANDOVER_TIMEOUT_S = 90.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """The options of `testbed handover`. `path` is the sequence of MAGs visited, repeated as long as it takes."""
+
+    scheme: str = "pmipv6"
+    mode: str = "reactive"
+    count: int = 1
+    rtt_ms: float = 10.0
+    l2_ms: float = 50.0
+    rate_pps: float = 200.0
+    packet_size: int = 200
+    mags: int = 2
+    mns: int = 1
+    path: tuple[str, ...] = ()
+    seed: int = 0
+    clock: str = "real"
+    impair: str = ""
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> Self:
+        """From what JSON made of one. Raises TypeError for an unknown option, LabError for an impossible one."""
+        scenario = cls(**{**spec, "path": tuple(spec.get("path") or ())})
+        names = {f"mag{number}" for number in range(1, scenario.mags + 1)}
+        if scenario.mags < 2:
+            raise LabError("a handover needs two MAGs at least")
+        if unknown := [mag for mag in scenario.path if mag not in names]:
+            raise LabError(f"the path leads to {unknown[0]}, which is not among mag1 to mag{scenario.mags}")
+        if len(scenario.path) == 1 or any(here == there for here, there in pairwise(scenario.path)):
+            raise LabError("the path must lead from one MAG to another with each step")
+        return scenario
+
+    def lab_spec(self) -> LabSpec:
+        try:
+            impairment = Impairment.parse(self.impair) if self.impair else None
+        except ValueError as error:
+            raise LabError(str(error)) from None
+        return LabSpec(self.mags, self.mns, self.rtt_ms / 1000, self.scheme, impairment)
+
+    def places(self) -> Iterator[dict[str, str]]:
+        """Where every MN is: at first, and after each handover. No end."""
+        mags = [f"mag{number}" for number in range(1, self.mags + 1)]
+        mns = ["mn"] if self.mns == 1 else [f"mn{number}" for number in range(1, self.mns + 1)]
+        if self.path:
+            # A path that ends where it began goes on with its second step.
+            steps = self.path[:-1] if self.path[0] == self.path[-1] else self.path
+            yield from (dict.fromkeys(mns, mag) for mag in cycle(steps))
+        chance = random.Random(self.seed)
+        here = dict.fromkeys(mns, mags[0])
+        while True:
+            yield here
+            here = {mn: chance.choice([mag for mag in mags if mag != here[mn]]) for mn in mns}
+
+
+def run(spec: Mapping[str, Any], directory: str | Path, progress: Progress, backend: str = "native") -> None:
+    """Make one measured run; the run directory is whole when this returns.
+
+    `spec` holds `Scenario`'s fields. Raises LabError in one line when the run cannot be trusted: a process that ended
+    early, a capture that missed packets, an MN that lost its service for good.
+    """
+    scenario = Scenario.of(spec)
+    records = Path(directory).absolute()
+    for name in ("captures", "journals", "logs"):
+        (records / name).mkdir(parents=True, exist_ok=True)
+    progress(f"bringing up {scenario.mags} access routers and {scenario.mns} mobile nodes")
+    with Lab(scenario.lab_spec(), records=records) as lab:
+        report = _Run(scenario, lab, records, progress).measure()
+    report["backend"] = backend
+    (records / "run.json").write_text(json.dumps(report, indent=1))
+
+
+class _Run:
+    """The run while it goes on."""
+
+    def __init__(self, scenario: Scenario, lab: Lab, records: Path, progress: Progress) -> None:
+        self._scenario = scenario
+        self._lab = lab
+        self._records = records
+        self._progress = progress
+        self._mns = [mn.name for mn in lab.topology.mns]
+        self._pings: dict[str, Ping] = {}
+        self._downlinks: dict[str, Stream] = {}
+        self._uplinks: dict[str, Stream] = {}
+        self._moves: list[dict[str, Any]] = []
+
+    def measure(self) -> dict[str, Any]:
+        """run.json without its "backend"."""
+        places = self._scenario.places()
+        here = next(places)
+        addresses = self._attach(here)
+        self._warm_up(here)
+        visible = {node.name: self._lab.nodes[node.name] for node in self._lab.topology.nodes if not node.hidden}
+        logs = self._records / "logs"
+        captures = capture_all(visible, set(self._mns), self._records / "captures", logs)
+        self._start_traffic(addresses, logs)
+        start_ns = _now_ns()
+        self._settle(start_ns)
+        gc.disable()  # no collection in a moment that is measured
+        try:
+            for index in range(self._scenario.count):
+                there = next(places)
+                self._progress(f"handover {index + 1} of {self._scenario.count}: {_routes(here, there)}")
+                self._hand_over(index, here, there)
+                here = there
+        finally:
+            gc.enable()
+        self._progress("waiting for the last packets")
+        stop_ns, iperf3, ping = self._stop_traffic()
+        stop_all(captures)
+        self._lab.require_daemons()
+        return {
+            "spec": asdict(self._scenario),
+            "kernel": os.uname().release,
+            "nodes": {name: self._describe_node(name) for name in visible},
+            "mns": {name: self._describe_mn(name, addresses[name]) for name in self._mns},
+            "moves": self._moves,
+            "traffic": {"start_ns": start_ns, "stop_ns": stop_ns},
+            "ping": ping,
+            "iperf3": iperf3,
+        }
+
+    def _attach(self, places: Mapping[str, str]) -> dict[str, IPv6Interface]:
+        self._progress("mobile nodes attach and get their addresses")
+        self._lab.network.air.attach(places)
+        return {mn: self._lab.wait_for_service(mn) for mn in self._mns}
+
+    def _warm_up(self, start: Mapping[str, str]) -> None:
+        """Every MN visits every MAG once: what a daemon and the kernel do for the first time takes longer."""
+        self._progress("warming up")
+        mags = self._lab.topology.mags
+        for step in range(1, len(mags) + 1):
+            places = {mn: mags[(mags.index(mag) + step) % len(mags)] for mn, mag in start.items()}
+            self._lab.move_all(places, self._scenario.l2_ms / 1000)
+            for mn in self._mns:
+                self._lab.wait_for_service(mn, _HANDOVER_TIMEOUT_S)
+
+    def _start_traffic(self, addresses: Mapping[str, IPv6Interface], files: Path) -> None:
+        self._progress("starting ping and iperf3")
+        nodes, cn = self._lab.nodes, self._lab.topology.addresses["cn"]
+        load = Load(self._scenario.rate_pps, self._scenario.packet_size)
+        for number, mn in enumerate(self._mns):
+            downlink, uplink = stream_ports(number)
+            self._downlinks[mn] = Stream(nodes["cn"], nodes[mn], downlink, files)
+            self._uplinks[mn] = Stream(nodes[mn], nodes["cn"], uplink, files)
+        for stream in self._streams():
+            wait_until(stream.listening, "iperf3 does not listen")
+        for mn in self._mns:
+            self._downlinks[mn].start(addresses[mn].ip, load)
+            self._uplinks[mn].start(cn, load)
+            self._pings[mn] = Ping(nodes[mn], cn, self._lab.topology.rtt_s, files)
+        for stream in self._streams():
+            wait_until(stream.connected, "iperf3 does not connect")
+
+    def _hand_over(self, index: int, here: Mapping[str, str], there: Mapping[str, str]) -> None:
+        detached, attached = self._lab.move_all(there, self._scenario.l2_ms / 1000)
+        self._moves += [
+            {
+                "index": index,
+                "mn": mn,
+                "from": here[mn],
+                "to": there[mn],
+                "detach_ns": detached.began_ns,
+                "attach_ns": attached.began_ns,
+                "detach_done_ns": detached.done_ns,
+                "attach_done_ns": attached.done_ns,
+            }
+            for mn in self._mns
+        ]
+        self._settle(attached.done_ns)
+
+    def _settle(self, since_ns: int) -> None:
+        """Return when every MN has had service both ways since that moment, and for some time after."""
+        time.sleep(_UNDISTURBED_S + _UNDISTURBED_RTTS * self._lab.topology.rtt_s)
+        self._wait_for_answers(since_ns)
+        time.sleep(_STEADY_S)
+        self._lab.require_daemons()
+        for stream in self._streams():
+            stream.require_alive()
+
+    def _wait_for_answers(self, since_ns: int) -> None:
+        for mn, ping in self._pings.items():
+            wait_until(
+                lambda ping=ping: ping.answered_since(since_ns),  # type: ignore[misc]
+                f"{mn} is not served again",
+                _HANDOVER_TIMEOUT_S,
+            )
+
+    def _stop_traffic(self) -> tuple[int, dict[str, Any], dict[str, Any]]:
+        """When it stopped, what iperf3 and ping counted; nothing is under way any more."""
+        for stream in self._streams():
+            stream.pause()
+        stop_ns = _now_ns()
+        # A request and its answer run behind the last packet of either direction.
+        self._wait_for_answers(stop_ns)
+        for stream in self._streams():
+            stream.end()
+        iperf3 = {
+            mn: {"downlink": self._downlinks[mn].result(), "uplink": self._uplinks[mn].result()} for mn in self._mns
+        }
+        return stop_ns, iperf3, {mn: ping.stop() for mn, ping in self._pings.items()}
+
+    def _streams(self) -> Iterator[Stream]:
+        yield from self._downlinks.values()
+        yield from self._uplinks.values()
+
+    def _describe_node(self, name: str) -> dict[str, Any]:
+        address = self._lab.topology.addresses.get(name)
+        return {
+            **({"address": str(address)} if address else {}),
+            "interfaces": self._lab.network.interfaces(name),
+        }
+
+    def _describe_mn(self, name: str, address: IPv6Interface) -> dict[str, Any]:
+        mn = self._lab.topology.mn(name)
+        return {
+            "mn_id": mn.mn_id,
+            "hnp": str(address.network),
+            "address": str(address.ip),
+            "interface": mn.interface,
+            "access": dict.fromkeys(self._lab.topology.mags, mn.access_interface),
+            "downlink_port": self._downlinks[name].port,
+            "uplink_port": self._uplinks[name].port,
+        }
+
+
+def _routes(here: Mapping[str, str], there: Mapping[str, str]) -> str:
+    routes = {f"{here[mn]} to {there[mn]}" for mn in here}
+    return next(iter(routes)) if len(routes) == 1 else f"{len(here)} mobile nodes"
+
+
+def _now_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_REALTIME)
