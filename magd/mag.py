@@ -50,6 +50,7 @@ class MobileAccessGateway:
         self._mag = config.mag
         self._utc = utc
         self._sequence = sequence
+        self._last_timestamp = Timestamp(0)
         self._scheme = SCHEMES[config.mag.scheme]()
         self._ll_ids = {MnId.nai(node.mn_id): node.ll_id for node in config.mobile_node}
         self._by_ll_id: dict[bytes, MnId] = {
@@ -116,10 +117,7 @@ class MobileAccessGateway:
         entry = self.binding_update_list.get(forward.mn_id)
         if entry is None or forward.forwarding is None:
             return [note]
-        refused = replace(
-            entry, state=State.REFUSED, outstanding=None, expires=inf, refresh_at=inf, advertise_at=inf, hnps=()
-        )
-        self.binding_update_list[entry.mn_id] = refused
+        self.binding_update_list[entry.mn_id] = replace(_unserved(entry, State.REFUSED), hnps=())
         pbu = self._pbu(entry, 0, HandoffIndicator.UNKNOWN, now)
         return [note, Forward(entry.mn_id, entry.hnps, None), Send(entry.lma, pbu)]
 
@@ -146,7 +144,7 @@ class MobileAccessGateway:
         if entry.state is State.REFUSED:
             yield from self._remove(entry)
             return
-        gone = replace(entry, state=State.DEREGISTERING, expires=inf, refresh_at=inf, advertise_at=inf)
+        gone = _unserved(entry, State.DEREGISTERING)
         yield from self._request(entry, gone, 0, HandoffIndicator.UNKNOWN, now)
 
     def _acknowledged(self, source: IPv6Address, pba: ProxyBindingAck, now: float) -> Iterator[Action]:
@@ -183,8 +181,14 @@ class MobileAccessGateway:
             assert entry.outstanding is not None
             again = replace(entry.outstanding, timeout=MAX_UPDATE_INTERVAL)
             yield from self._store(entry, replace(entry, outstanding=again))
+        elif pba.status == Status.TIMESTAMP_MISMATCH:
+            # A clock that differs must be set by somebody, and the LMA's is not the one to follow; a PBU that was only
+            # late on its way must not end the service for good. Both are served by a late retry with a new timestamp.
+            assert entry.outstanding is not None
+            later = replace(entry.outstanding, timeout=MAX_BINDACK_TIMEOUT)
+            yield from self._store(entry, _unserved(entry, State.REGISTERING, later))
         elif pba.status == Status.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX and pbu.hnps != (ALL_ZERO_PREFIX,):
-            without = replace(entry, state=State.REGISTERING, hnps=())
+            without = replace(_unserved(entry, State.REGISTERING), hnps=())
             yield from self._request(entry, without, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
         else:
             yield from self._refused(entry)
@@ -209,9 +213,7 @@ class MobileAccessGateway:
         yield self._advertisement(served)
 
     def _refused(self, entry: BindingUpdateListEntry) -> Iterator[Action]:
-        yield from self._store(
-            entry, replace(entry, state=State.REFUSED, outstanding=None, expires=inf, refresh_at=inf, advertise_at=inf)
-        )
+        yield from self._store(entry, _unserved(entry, State.REFUSED))
 
     def _expired(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
         if entry.state is State.DEREGISTERING:  # 6.9.1.4: the answer is not waited for longer than this
@@ -219,7 +221,7 @@ class MobileAccessGateway:
             yield from self._remove(entry)
         elif entry.expires <= now:
             yield Note("registration-expired", entry.mn_id, entry.lma)
-            without = replace(entry, state=State.REGISTERING, expires=inf, refresh_at=inf, advertise_at=inf)
+            without = _unserved(entry, State.REGISTERING)
             yield from self._request(entry, without, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
         elif entry.outstanding and entry.outstanding.resend_at <= now:
             yield from self._retransmit(entry, entry.outstanding, now)
@@ -248,7 +250,7 @@ class MobileAccessGateway:
 
     def _retransmit(self, entry: BindingUpdateListEntry, outstanding: Outstanding, now: float) -> Iterator[Action]:
         """Section 6.9.4: the same request with a new sequence number and timestamp."""
-        pbu = replace(outstanding.pbu, sequence=self._next_sequence(), timestamp=Timestamp.from_utc(self._utc(now)))
+        pbu = replace(outstanding.pbu, sequence=self._next_sequence(), timestamp=self._timestamp(now))
         timeout = min(max(outstanding.timeout * 2, INITIAL_BINDACK_TIMEOUT), MAX_BINDACK_TIMEOUT)
         again = Outstanding(pbu=pbu, sent=now, timeout=timeout)
         yield Send(entry.lma, pbu)
@@ -266,8 +268,13 @@ class MobileAccessGateway:
             handoff_indicator=handoff,
             access_technology=self._mag.access_technology,
             mn_ll_id=entry.mn_ll_id,
-            timestamp=Timestamp.from_utc(self._utc(now)),
+            timestamp=self._timestamp(now),
         )
+
+    def _timestamp(self, now: float) -> Timestamp:
+        """Later than every one before: two requests of one moment still have an order (section 5.5)."""
+        self._last_timestamp = Timestamp(max(Timestamp.from_utc(self._utc(now)), self._last_timestamp + 1))
+        return self._last_timestamp
 
     def _next_sequence(self) -> int:
         self._sequence = (self._sequence + 1) % (1 << 16)
@@ -298,3 +305,12 @@ class MobileAccessGateway:
 
     def _advertisement(self, entry: BindingUpdateListEntry) -> Advertise:
         return Advertise(entry.interface, entry.mn_ll_id, entry.hnps, entry.lifetime, self.mtu)
+
+
+def _unserved(
+    entry: BindingUpdateListEntry, state: State, outstanding: Outstanding | None = None
+) -> BindingUpdateListEntry:
+    """The entry in a state without service: nothing to refresh, to advertise or to run out."""
+    return replace(
+        entry, state=state, outstanding=outstanding, expires=inf, refresh_at=inf, advertise_at=inf, lifetime=0
+    )

@@ -1,0 +1,151 @@
+"""One LMA and several MAG cores in virtual time, joined by the real codec and a network that a test can spoil.
+
+No socket, no kernel: what a core asks for is done by this domain, and what the kernel would forward is remembered per
+node in `kernel`, so that a test can ask where a packet would go.
+"""
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network
+from itertools import count
+
+from common.actions import Action, Advertise, Forward, Forwarding, Note, Send
+from common.daemon import Core
+from common.errors import DataPlaneError
+from common.mh.codec import decode, encode
+from common.mh.messages import Message, MnId
+from lmad.config import Lma, LmadConfig
+from lmad.config import Mag as LmadMag
+from lmad.config import MobileNode as Subscriber
+from lmad.lma import LocalMobilityAnchor
+from magd.config import Mag, MagdConfig, MobileNode
+from magd.mag import MobileAccessGateway
+
+LMAA = IPv6Address("2001:db8:0:ff::1")
+POOL = IPv6Network("2001:db8:1000::/36")
+UTC_AT_ZERO = 1_800_000_000.0
+ONE_WAY = 0.005  # seconds
+
+
+def mag_address(number: int) -> IPv6Address:
+    return IPv6Address(f"2001:db8:0:{number}::1")
+
+
+def mn_id(number: int) -> MnId:
+    return MnId.nai(f"mn{number}@example.net")
+
+
+def mac(number: int) -> bytes:
+    return bytes((2, 0, 0, 0, 0, number))
+
+
+def utc(now: float) -> float:
+    return UTC_AT_ZERO + now
+
+
+def lma_config(mags: int = 2, mns: int = 1, **options: object) -> LmadConfig:
+    return LmadConfig(
+        lma=Lma(address=LMAA, **{"prefix_pools": (POOL,), **options}),  # type: ignore[arg-type]
+        mag=tuple(LmadMag(address=mag_address(number)) for number in range(1, mags + 1)),
+        mobile_node=tuple(Subscriber(mn_id=str(mn_id(number))) for number in range(1, mns + 1)),
+    )
+
+
+def mag_config(number: int, mns: int = 1, **options: object) -> MagdConfig:
+    interfaces = tuple(f"acc{mn}" for mn in range(1, mns + 1))
+    return MagdConfig(
+        mag=Mag(address=mag_address(number), lma=LMAA, access_interfaces=interfaces, **options),  # type: ignore[arg-type]
+        mobile_node=tuple(
+            MobileNode(mn_id=str(mn_id(mn)), ll_id=mac(mn), interface=f"acc{mn}")  # type: ignore[arg-type]
+            for mn in range(1, mns + 1)
+        ),
+    )
+
+
+@dataclass
+class Domain:
+    """`deliver(source, destination, message)` says after which delays a message arrives: () loses it."""
+
+    lma: LocalMobilityAnchor
+    mags: dict[IPv6Address, MobileAccessGateway]
+    deliver: Callable[[IPv6Address, IPv6Address, Message], Sequence[float]] = lambda *_: (ONE_WAY,)
+    kernel_refuses: Callable[[IPv6Address, Forward], bool] = lambda *_: False
+    now: float = 0.0
+    kernel: dict[IPv6Address, dict[IPv6Network, Forwarding]] = field(default_factory=dict)
+    log: list[tuple[float, IPv6Address, Action]] = field(default_factory=list)
+    _pending: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _order: "count[int]" = field(default_factory=count)
+
+    @classmethod
+    def make(cls, mags: int = 2, mns: int = 1, **options: object) -> "Domain":
+        return cls(
+            LocalMobilityAnchor(lma_config(mags, mns, **options), utc),
+            {
+                mag_address(number): MobileAccessGateway(mag_config(number, mns), utc, sequence=1000 * number)
+                for number in range(1, mags + 1)
+            },
+        )
+
+    def attach(self, mn: int, mag: int) -> None:
+        gateway = self.mags[mag_address(mag)]
+        self.perform(mag_address(mag), gateway.link_up(f"acc{mn}", self.now))
+
+    def detach(self, mn: int, mag: int) -> None:
+        gateway = self.mags[mag_address(mag)]
+        self.perform(mag_address(mag), gateway.link_down(f"acc{mn}", self.now))
+
+    def run(self, until: float) -> None:
+        """Let everything happen that is due by then."""
+        while True:
+            deadlines = [(core.deadline(), address) for address, core in self.cores().items()]
+            timer = min(((when, address) for when, address in deadlines if when is not None), default=None)
+            arrival = self._pending[0][0] if self._pending else None
+            moment = min((when for when in (timer and timer[0], arrival) if when is not None), default=None)
+            if moment is None or moment > until:
+                self.now = until
+                return
+            self.now = max(self.now, moment)
+            if arrival is not None and arrival <= self.now:
+                heapq.heappop(self._pending)[2]()
+            else:
+                assert timer is not None
+                self.perform(timer[1], self.cores()[timer[1]].expire(self.now))
+
+    def cores(self) -> dict[IPv6Address, Core]:
+        return {LMAA: self.lma, **self.mags}
+
+    def perform(self, node: IPv6Address, actions: Sequence[Action]) -> None:
+        for action in actions:
+            self.log.append((self.now, node, action))
+            match action:
+                case Send(destination, message):
+                    self._send(node, destination, message)
+                case Forward(_, hnps, forwarding):
+                    if self.kernel_refuses(node, action):
+                        error = DataPlaneError("refused for the test")
+                        self.perform(node, self.cores()[node].forwarding_failed(action, error, self.now))
+                        return
+                    for hnp in hnps:
+                        self.kernel.setdefault(node, {}).pop(hnp, None)
+                        if forwarding is not None:
+                            self.kernel[node][hnp] = forwarding
+                case Advertise() | Note():
+                    pass
+
+    def sent(self, kind: type[Message]) -> list[Message]:
+        return [a.message for _, _, a in self.log if isinstance(a, Send) and isinstance(a.message, kind)]
+
+    def notes(self) -> list[str]:
+        return [action.event for _, _, action in self.log if isinstance(action, Note)]
+
+    def _send(self, source: IPv6Address, destination: IPv6Address, message: Message) -> None:
+        data = encode(message)
+        for delay in self.deliver(source, destination, message):
+            heapq.heappush(
+                self._pending,
+                (self.now + delay, next(self._order), lambda: self._arrive(source, destination, data)),
+            )
+
+    def _arrive(self, source: IPv6Address, destination: IPv6Address, data: bytes) -> None:
+        self.perform(destination, self.cores()[destination].receive(source, decode(data), self.now))
