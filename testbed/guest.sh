@@ -1,0 +1,18 @@
+#!/bin/bash
+# First thing in the virtual machine: lay what must be in its memory (memory_image.py) over the host's directories, then
+# be the agent. Arguments: the Python to run, the directory of its environment.
+set -eu
+python=$1 environment=$2
+
+modprobe virtio_blk
+mkdir /run/memory
+mount -t tmpfs -o size=75% memory /run/memory
+tar -C /run/memory -xf /dev/vda
+for directory in /usr /etc "$environment"; do
+    mkdir -p "/run/memory/$directory" "/run/memory/upper/$directory" "/run/memory/work/$directory"
+    layers="lowerdir=/run/memory$directory:$directory,upperdir=/run/memory/upper$directory"
+    mount -t overlay -o "$layers,workdir=/run/memory/work$directory" memory "$directory"
+done
+mount -t tmpfs memory /root # programs like to have a home
+export HOME=/root LANG=C.UTF-8 PYTHONHASHSEED=0 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
+exec "$python" -m testbed.guest
