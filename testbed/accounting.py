@@ -66,28 +66,33 @@ class Counts:
         return counts
 
 
+def in_flight_ns(rtt_ms: float) -> int:
+    """The longest that a packet is expected to be on its way."""
+    return int(rtt_ms / 2 * _NS_PER_MS) + IN_FLIGHT_MARGIN_NS
+
+
 def windows_of(moves: Sequence[Move], flows: dict[str, Flow], rtt_ms: float) -> list[Window]:
     """The windows of one MN's handovers; `moves` in the order of time, `flows` by direction."""
-    in_flight_ns = int(rtt_ms / 2 * _NS_PER_MS) + IN_FLIGHT_MARGIN_NS
+    margin_ns = in_flight_ns(rtt_ms)
     starts: list[int] = []
     for move in moves:  # detaches closer than what is in flight: the later window begins with the earlier one's end
-        starts.append(max(move.detach_ns - in_flight_ns, starts[-1] if starts else 0))
-    windows = []
-    for move, start_ns, following in zip(moves, starts, [*moves[1:], None], strict=True):
-        next_detach_ns = following.detach_ns if following else _NEVER_NS
+        starts.append(max(move.detach_ns - margin_ns, starts[-1] if starts else 0))
+    windows: list[Window] = []
+    for place, (move, start_ns) in enumerate(zip(moves, starts, strict=True)):
+        last = place + 1 == len(moves)
+        next_start_ns, next_detach_ns = (
+            (_NEVER_NS, _NEVER_NS) if last else (starts[place + 1], moves[place + 1].detach_ns)
+        )
         first = {
             direction: _first_through(flow, move.nmag, move.detach_ns, next_detach_ns)
             for direction, flow in flows.items()
             if flow.sent
         }
-        served = [arrival.t_ns + SETTLE_NS if arrival else _NEVER_NS for arrival in first.values()]
+        settled_ns = [arrival.t_ns + SETTLE_NS if arrival else _NEVER_NS for arrival in first.values()]
         # With no test packets at all only the radio can say when it was over.
-        end_ns = max(served, default=move.attach_ns + in_flight_ns + SETTLE_NS)
-        windows.append(Window(move, start_ns, end_ns, first))
-    return [
-        Window(window.move, window.start_ns, min(window.end_ns, next_start_ns), window.first)
-        for window, next_start_ns in zip(windows, [*starts[1:], _NEVER_NS], strict=True)
-    ]
+        end_ns = max(settled_ns, default=move.attach_ns + margin_ns + SETTLE_NS)
+        windows.append(Window(move, start_ns, min(end_ns, next_start_ns), first))
+    return windows
 
 
 def _first_through(flow: Flow, mag: str, since_ns: int, until_ns: int) -> Arrival | None:

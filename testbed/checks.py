@@ -6,16 +6,16 @@ from typing import Any
 from testbed.observations import DIRECTIONS, Arrival, Echoes, Flow, Observations
 from testbed.run_directory import RunDirectory
 
-_IPERF3_COUNTS = ("packets", "lost_packets", "out_of_order")
+_IPERF3_COUNTS = ("packets_sent", "packets", "lost_packets", "out_of_order")
 
 
 def iperf3_of(run: RunDirectory, seen: Observations, notes: list[str]) -> dict[str, dict[str, Any]]:
-    """By direction, summed over the MNs: iperf3's counts, and as "captured" what it should have counted."""
+    """By direction, summed over the MNs: what iperf3 counted, and as "captured" what it should have counted."""
     result: dict[str, dict[str, Any]] = {direction: {} for direction in DIRECTIONS}
     for (mn, direction), flow in seen.flows.items():
-        reported = _reported(run.iperf3.get(mn, {}).get(direction, {}))
-        captured = dict(zip(_IPERF3_COUNTS, _as_iperf3_counts(flow.arrivals), strict=True))
-        captured["packets"] = len(flow.sent)
+        counts = run.iperf3.get(mn, {}).get(direction, {})
+        reported = {name: counts[name] for name in _IPERF3_COUNTS if name in counts}
+        captured = dict(zip(_IPERF3_COUNTS, (len(flow.sent), *_as_iperf3_counts(flow.arrivals)), strict=True))
         if not reported:
             notes.append(f"{mn} {direction}: iperf3 reported no counts")
         for name, count in reported.items():
@@ -54,17 +54,6 @@ def _check_flow(name: str, flow: Flow, notes: list[str]) -> None:
         notes.append(f"{name}: {unsent} packets iperf3 counted were never captured leaving nor arriving")
 
 
-def _reported(result: dict[str, Any]) -> dict[str, int]:
-    """The receiver's counts out of iperf3's JSON: the whole of it, its "end" or one of its sums."""
-    end = result.get("end", result)
-    streams = [stream["udp"] for stream in end.get("streams", []) if "udp" in stream]
-    total = end.get("sum", end)
-    for name in _IPERF3_COUNTS:  # iperf3 gives out_of_order for streams only
-        if streams and all(name in stream for stream in streams):
-            total = {**total, name: sum(stream[name] for stream in streams)}
-    return {name: total[name] for name in _IPERF3_COUNTS if name in total}
-
-
 def _as_iperf3_counts(arrivals: Iterable[Arrival]) -> tuple[int, int, int]:
     """Packets, lost and out of order by iperf3's own rule (`iperf_udp_recv`), where a duplicate is out of order too."""
     highest = lost = out_of_order = 0
@@ -79,10 +68,12 @@ def _as_iperf3_counts(arrivals: Iterable[Arrival]) -> tuple[int, int, int]:
 
 
 def _main_ping(echoes: Echoes) -> dict[str, int]:
-    """Of the identifier with the most requests: shorter pings are somebody's warming up."""
+    """Of the identifier with the most requests (shorter pings are somebody's warming up), as `traffic.Ping` counts: up
+    to the last request that was answered."""
     identifier = max(echoes.requests, key=lambda one: len(echoes.requests[one]), default=0)
     requests = echoes.requests.get(identifier, set())
-    return {"sent": len(requests), "received": len(requests & echoes.replies.get(identifier, set()))}
+    answered = requests & echoes.replies.get(identifier, set())
+    return {"sent": sum(sequence <= max(answered, default=0) for sequence in requests), "received": len(answered)}
 
 
 def _add(total: dict[str, Any], part: dict[str, int]) -> None:

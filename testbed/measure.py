@@ -14,6 +14,7 @@ from testbed.checks import iperf3_of, ping_of
 from testbed.observations import DIRECTIONS, LMA, Observations, observe
 from testbed.phases import phases_of
 from testbed.run_directory import RunDirectory
+from testbed.signalling import as_sent
 from testbed.timeline import bytes_signalled, timeline_of
 
 SCHEMA = 1
@@ -67,10 +68,10 @@ def _of_mobile_node(
     flows = {direction: seen.flows[mn, direction] for direction in DIRECTIONS}
     moves = run.moves_of(mn)
     windows = windows_of(moves, flows, run.spec.rtt_ms)
-    signals = seen.signals_about(mn_id)
     own_journals = {
         node: [event for event in journal if event.get("mn_id") == mn_id] for node, journal in journals.items()
     }
+    signals = as_sent(seen.signals_about(mn_id), run, own_journals)
     handovers: list[dict[str, Any]] = [
         {
             "index": window.move.index,

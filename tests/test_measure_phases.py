@@ -8,7 +8,7 @@ import pytest
 from common.mh.messages import Status
 from testbed.measure import measure
 from tests.made_handover import MOMENTS_US, US, MadeHandover, add_traffic, made_run, pba, pbu
-from tests.run_builder import MS, RunBuilder
+from tests.run_builder import ADDRESSES, MS, RunBuilder
 
 DETACH = 1000 * MS
 
@@ -95,3 +95,28 @@ def test_a_scheme_without_a_figure_says_so(tmp_path: Path, scheme: str) -> None:
     handover = the_handover(run, tmp_path)
     assert handover["processing_us"] == {}
     assert handover["phases_missing"] == {"all": f"no figure of the paper has phases of {scheme}"}
+
+
+def test_a_message_leaves_when_the_daemon_sends_it_even_if_its_own_interface_delays_it(tmp_path: Path) -> None:
+    run = made_run()
+    one_way = 5 * MS
+    senders = [("mag1", "b", "PBU-dereg", "lma"), ("lma", "d", "PBA", "mag1"), ("mag2", "g", "PBU", "lma")]
+    for node, letter, message, peer in [*senders, ("lma", "i", "PBA", "mag2")]:
+        sent = DETACH + MOMENTS_US[letter] * US
+        run.frames[node] = [
+            (t + one_way if t == sent and way == 4 else t, interface, way, packet)
+            for t, interface, way, packet in run.frames[node]
+        ]
+        run.note(node, sent, "sent", message=message, peer=str(ADDRESSES[peer]))
+    assert the_handover(run, tmp_path)["phase_t_us"] == MOMENTS_US
+
+
+def test_a_journal_that_is_written_after_the_packet_has_left_does_not_make_it_late(tmp_path: Path) -> None:
+    run = made_run(2)
+    for handover in (DETACH, 2 * DETACH):
+        sent = handover + MOMENTS_US["g"] * US
+        run.note(
+            "mag2" if handover == DETACH else "mag1", sent + 3 * MS, "sent", message="PBU", peer="2001:db8:0:ff::1"
+        )
+    handovers = measure(run.write(tmp_path / "run"))["handovers"]
+    assert [handover["phase_t_us"] for handover in handovers] == [MOMENTS_US, MOMENTS_US]
