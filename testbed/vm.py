@@ -159,7 +159,7 @@ class _Qemu:
     def __init__(self, plan: _Plan, port: socket.socket) -> None:
         self._console: collections.deque[str] = collections.deque(maxlen=_CONSOLE_LINES)
         console_read, console_write = os.pipe()
-        with tempfile.TemporaryFile() as image, tempfile.TemporaryFile() as initramfs, open(console_write, "wb") as out:
+        with tempfile.TemporaryFile() as image, tempfile.TemporaryFile() as initramfs, os.fdopen(console_write) as out:
             memory_image.write(image, _version(plan.kernel))
             command = _qemu_command(plan, port.fileno(), image.fileno(), initramfs)
             self._process = subprocess.Popen(
