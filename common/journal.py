@@ -24,6 +24,7 @@ class Journal:
         return bool(self._entries)
 
     def write(self, event: str, **fields: object) -> None:
+        """Note an event; fields are written as text, those that are None not at all."""
         if self._file:
             self._entries.append((time.time_ns(), event, fields))
             if len(self._entries) >= FLUSH_AT:
@@ -31,8 +32,9 @@ class Journal:
 
     def flush(self) -> None:
         if self._file and self._entries:
-            lines = ({"t_ns": t_ns, "event": event, **fields} for t_ns, event, fields in self._entries)
-            self._file.write(b"".join(msgspec.json.encode(line, enc_hook=str) + b"\n" for line in lines))
+            for t_ns, event, fields in self._entries:
+                said = {name: str(value) for name, value in fields.items() if value is not None}
+                self._file.write(msgspec.json.encode({"t_ns": t_ns, "event": event, **said}) + b"\n")
             self._file.flush()
             self._entries.clear()
 

@@ -33,7 +33,7 @@ class BindingCacheEntry:
     mn_id: MnId
     hnps: tuple[IPv6Network, ...]
     proxy_coa: IPv6Address
-    access_technology: AccessTechnologyType | int
+    access_technology: AccessTechnologyType
     mn_ll_id: bytes | None
     lifetime: int
     expires: float

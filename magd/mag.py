@@ -14,6 +14,7 @@ from common.actions import Action, Advertise, Forward, Note, Send
 from common.errors import DataPlaneError
 from common.mh.messages import (
     ALL_ZERO_PREFIX,
+    AccessTechnologyType,
     BindingError,
     HandoffIndicator,
     Message,
@@ -266,7 +267,7 @@ class MobileAccessGateway:
             mn_id=entry.mn_id,
             hnps=entry.hnps or (ALL_ZERO_PREFIX,),
             handoff_indicator=handoff,
-            access_technology=self._mag.access_technology,
+            access_technology=AccessTechnologyType(self._mag.access_technology),
             mn_ll_id=entry.mn_ll_id,
             timestamp=self._timestamp(now),
         )

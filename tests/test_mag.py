@@ -9,6 +9,7 @@ from common.actions import Action, Advertise, Forward, Forwarding, Note, Send, T
 from common.errors import DataPlaneError
 from common.mh.messages import (
     ALL_ZERO_PREFIX,
+    AccessTechnologyType,
     BindingError,
     HandoffIndicator,
     ProxyBindingAck,
@@ -75,7 +76,7 @@ def test_attachment_sends_a_whole_pbu(mag: MobileAccessGateway) -> None:
                 mn_id=MN,
                 hnps=(ALL_ZERO_PREFIX,),
                 handoff_indicator=HandoffIndicator.UNKNOWN,
-                access_technology=4,
+                access_technology=AccessTechnologyType.IEEE_802_11,
                 mn_ll_id=mac(1),
                 timestamp=Timestamp.from_utc(utc(1.5)),
             ),

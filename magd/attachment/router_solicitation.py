@@ -31,13 +31,11 @@ class RouterSolicitationSource:
     def __init__(self, interfaces: tuple[str, ...], solicited: Callable[[str, bytes], None]) -> None:
         self._interfaces = frozenset(interfaces)
         self._solicited = solicited
-        self._socket = socket.socket(
-            socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0
-        )
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self._socket = socket.socket(socket.AF_PACKET, kind, socket.htons(ETH_P_IPV6))
         code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in PROGRAM))
         program = struct.pack("HP", len(PROGRAM), ctypes.addressof(code))
         self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
-        self._socket.bind(("", ETH_P_IPV6))
 
     def start(self) -> None:
         asyncio.get_running_loop().add_reader(self._socket, self._readable)
@@ -57,8 +55,13 @@ class RouterSolicitationSource:
 
 
 def is_valid(packet: bytes) -> bool:
-    """RFC 4861 section 6.1.1; hop limit 255 proves that it comes from this link."""
-    if len(packet) < TYPE + 8 or packet[HOP_LIMIT] != 255 or packet[CODE] != 0:
+    """RFC 4861 section 6.1.1; hop limit 255 proves that it comes from this link.
+
+    The type is looked at again, for a packet may have come before the filter was in place.
+    """
+    if len(packet) < TYPE + 8 or (packet[NEXT_HEADER], packet[TYPE]) != (ICMPV6, ROUTER_SOLICITATION):
+        return False
+    if packet[HOP_LIMIT] != 255 or packet[CODE] != 0:
         return False
     solicitation = IPv6(packet)
     received = solicitation.payload.cksum

@@ -1,0 +1,102 @@
+"""testbed: the lab on the command line."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from testbed import doctor as doctor_module
+from testbed import summary
+from testbed.backend import open_backend
+from testbed.machine import GuestError, MachineError
+from testbed.node import LabError
+from testbed.scenario import Scenario
+
+SCHEMES = ("pmipv6",)
+
+
+@click.group()
+def main() -> None:
+    """A Proxy Mobile IPv6 domain to try and to measure, in network namespaces."""
+
+
+@main.command()
+def doctor() -> None:
+    """What this machine can run natively, what needs the virtual machine, and why."""
+    checks = doctor_module.checks()
+    click.echo(doctor_module.render(checks))
+    sys.exit(0 if doctor_module.usable(checks) else 1)
+
+
+@main.command()
+@click.option("--scheme", type=click.Choice(SCHEMES), required=True, help="how a handover is done")
+@click.option("--mode", type=click.Choice(["reactive", "predictive"]), default="reactive", show_default=True)
+@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="handovers")
+@click.option(
+    "--rtt", "rtt_ms", type=click.FloatRange(0), default=10.0, show_default=True, help="MAG–LMA, ms, both ways"
+)
+@click.option("--l2", "l2_ms", type=click.FloatRange(0), default=50.0, show_default=True, help="L2 handover time, ms")
+@click.option("--rate", "rate_pps", type=click.FloatRange(1), default=200.0, show_default=True, help="packets/s")
+@click.option(
+    "--packet-size", type=click.IntRange(32, 1400), default=200, show_default=True, help="UDP payload, octets"
+)
+@click.option("--mags", type=click.IntRange(2, 64), default=2, show_default=True, help="access routers")
+@click.option("--mns", type=click.IntRange(1, 200), default=1, show_default=True, help="mobile nodes, all move at once")
+@click.option("--path", default="", help="MAGs to visit: mag1,mag2,…  [default: random by --seed]")
+@click.option("--seed", type=int, default=0, show_default=True, help="of the random path")
+@click.option("--clock", type=click.Choice(["real", "virtual"]), help="[default: real natively, virtual in the VM]")
+@click.option("--impair", default="", help="signalling only: loss=10%,duplicate=5%,reorder=5%")
+@click.option("--native", "where", flag_value="native", help="on this kernel, whatever it lacks")
+@click.option("--in-vm", "where", flag_value="vm", help="in the virtual machine")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="write the figures; - is standard output")
+@click.option("--capture", type=click.Path(path_type=Path, file_okay=False), help="keep captures and journals here")
+def handover(
+    where: str | None, clock: Any, json_path: Path | None, capture: Path | None, path: str, **options: Any
+) -> None:
+    """Hand mobile nodes over, with ping and iperf3 running, and measure it on captured packets."""
+    spec = {**options, "path": [mag for mag in path.split(",") if mag]}
+    with _one_clear_line():
+        Scenario.of(spec).lab_spec()  # what is wrong with the options is said before anything is started
+        if where == "native" and clock == "virtual":
+            raise click.UsageError("the virtual clock exists in the virtual machine only: --in-vm")
+        progress = progress_on_stderr()
+        with open_backend(where, clock, progress) as backend:
+            result = backend.run(spec, progress, capture)
+    if json_path is None or str(json_path) != "-":
+        click.echo(summary.render(result))
+    if json_path:
+        _write(json_path, json.dumps(result, indent=1) + "\n")
+
+
+def progress_on_stderr() -> Callable[[str], None]:
+    """Lines on standard error, each with the seconds since now."""
+    start = time.monotonic()
+    return lambda text: click.echo(f"[{time.monotonic() - start:6.1f} s] {text}", err=True)
+
+
+def _write(path: Path, text: str) -> None:
+    if str(path) == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from error
+
+
+@contextmanager
+def _one_clear_line() -> Iterator[None]:
+    try:
+        yield
+    except (LabError, MachineError, GuestError) as error:
+        click.echo(f"testbed: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
