@@ -5,17 +5,17 @@ windows of one MN do not overlap. A window runs from IN_FLIGHT_MARGIN and one wa
 still be on its way then) to SETTLE after both receivers got their first packet through the nMAG, or to the next
 handover's window, whichever comes first.
 
-- lost on air: put where no one could hear it. Uplink: it left the MN between a detach and the next attach and reached
-  no MAG. Downlink: it left a MAG's access interface when that MAG no longer had the MN.
+- lost on air: put where no one could hear it. Uplink: it left the MN while no MAG had it, and no MAG's access interface
+  saw it. Downlink: it left the access interface of a MAG that no longer had the MN.
 - lost: every other packet that never arrived.
 - duplicated: arrivals of a packet after its first one.
 - reordered: first arrivals behind one with a higher number (RFC 4737, Type-P-Reordered).
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from statistics import median
 from typing import NamedTuple
 
@@ -114,7 +114,7 @@ class _Fates(NamedTuple):
     lost_on_air: set[int]
 
 
-def _fates(flow: Flow, direction: str, moves: Sequence[Move]) -> _Fates:
+def _fates(flow: Flow, direction: str, moves: Sequence[Move], attaches_ns: Mapping[str, Sequence[int]]) -> _Fates:
     first_arrivals: dict[int, int] = {}
     duplicated: list[int] = []
     reordered: list[int] = []
@@ -129,14 +129,23 @@ def _fates(flow: Flow, direction: str, moves: Sequence[Move]) -> _Fates:
         if number < highest:
             reordered.append(number)
         highest = max(highest, number)
-    return _Fates(first_arrivals, duplicated, reordered, _lost_on_air(flow, direction, moves, first_arrivals))
+    missing = flow.sent.keys() - first_arrivals
+    heard_by_none = (
+        _sent_to_no_mn(flow, moves, missing)
+        if direction == DOWNLINK
+        else _sent_to_no_mag(flow, moves, attaches_ns, missing)
+    )
+    return _Fates(first_arrivals, duplicated, reordered, heard_by_none)
 
 
 def account(
-    flow: Flow, direction: str, moves: Sequence[Move], windows: Sequence[Window]
+    flow: Flow, direction: str, windows: Sequence[Window], attaches_ns: Mapping[str, Sequence[int]]
 ) -> tuple[list[Counts], Counts, Counts]:
-    """One MN's packets in one direction: by window, outside all windows, and in all."""
-    fates = _fates(flow, direction, moves)
+    """One MN's packets in one direction: by window, outside all windows, and in all.
+
+    `attaches_ns` is when each MAG noticed that the MN had come, in the order of time.
+    """
+    fates = _fates(flow, direction, [window.move for window in windows], attaches_ns)
     by_window, outside = [Counts() for _ in windows], Counts()
     starts = [window.start_ns for window in windows]
 
@@ -168,16 +177,28 @@ def account(
     return by_window, outside, total
 
 
-def _lost_on_air(flow: Flow, direction: str, moves: Sequence[Move], arrived: dict[int, int]) -> set[int]:
-    if direction == DOWNLINK:
-        return {
-            packet.number
-            for packet in flow.access
-            if packet.number in flow.sent and packet.number not in arrived and _gone(moves, packet.mag, packet.t_ns)
-        }
-    heard = {packet.number for packet in flow.access}
-    missing = (number for number in flow.sent if number not in heard and number not in arrived)
-    return {number for number in missing if any(move.detach_ns <= flow.sent[number] < move.attach_ns for move in moves)}
+def _sent_to_no_mn(flow: Flow, moves: Sequence[Move], missing: set[int]) -> set[int]:
+    return {
+        packet.number for packet in flow.access if packet.number in missing and _gone(moves, packet.mag, packet.t_ns)
+    }
+
+
+def _sent_to_no_mag(
+    flow: Flow, moves: Sequence[Move], attaches_ns: Mapping[str, Sequence[int]], missing: set[int]
+) -> set[int]:
+    """What left the MN between a detach and the moment when the nMAG had carrier, and was heard nowhere.
+
+    The kernel gives carrier a little after the radio has asked for it, so the nMAG's notice counts where it is later.
+    """
+    absences = []
+    for move, following in zip_longest(moves, moves[1:]):
+        until_ns = following.detach_ns if following else _NEVER_NS
+        noticed = (t_ns for t_ns in attaches_ns.get(move.nmag, ()) if move.detach_ns <= t_ns < until_ns)
+        absences.append((move.detach_ns, max(move.attach_ns, move.attach_done_ns, next(noticed, 0))))
+    unheard = missing - {packet.number for packet in flow.access}
+    return {
+        number for number in unheard if any(start_ns <= flow.sent[number] < end_ns for start_ns, end_ns in absences)
+    }
 
 
 def _gone(moves: Iterable[Move], mag: str, t_ns: int) -> bool:

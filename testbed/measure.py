@@ -66,10 +66,13 @@ def _of_mobile_node(
 ) -> _Measured:
     mn_id = run.mns[mn].mn_id
     flows = {direction: seen.flows[mn, direction] for direction in DIRECTIONS}
-    moves = run.moves_of(mn)
-    windows = windows_of(moves, flows, run.spec.rtt_ms)
+    windows = windows_of(run.moves_of(mn), flows, run.spec.rtt_ms)
     own_journals = {
         node: [event for event in journal if event.get("mn_id") == mn_id] for node, journal in journals.items()
+    }
+    attaches_ns = {
+        node: [event["t_ns"] for event in journal if event["event"] == "attached"]
+        for node, journal in own_journals.items()
     }
     signals = as_sent(seen.signals_about(mn_id), run, own_journals)
     handovers: list[dict[str, Any]] = [
@@ -86,7 +89,8 @@ def _of_mobile_node(
     ]
     measured = _Measured(handovers, {}, {})
     for direction, flow in flows.items():
-        by_window, measured.outside[direction], measured.totals[direction] = account(flow, direction, moves, windows)
+        by_window, outside, total = account(flow, direction, windows, attaches_ns)
+        measured.outside[direction], measured.totals[direction] = outside, total
         for handover, window, counts in zip(handovers, windows, by_window, strict=True):
             served = window.first.get(direction) is not None
             gap_ms = longest_silence_ns(flow, window, served) / _NS_PER_MS

@@ -62,7 +62,8 @@ class MobileNode(msgspec.Struct, frozen=True):
 
 
 class Move(msgspec.Struct, frozen=True):
-    """One L2 handover, as the radio did it."""
+    """One L2 handover, as the radio did it: `detach_ns` and `attach_ns` are when it began to take and to give carrier,
+    `attach_done_ns` when all that moved at once had been given it."""
 
     index: int
     mn: str
@@ -70,6 +71,7 @@ class Move(msgspec.Struct, frozen=True):
     nmag: str = msgspec.field(name="to")
     detach_ns: int
     attach_ns: int
+    attach_done_ns: int = 0
 
 
 class RunDirectory(msgspec.Struct, frozen=True):

@@ -182,11 +182,12 @@ def test_uplink_lost_on_air_is_only_what_left_the_mn_while_no_mag_had_it(measure
     run.uplink(3, 1000 * MS)
     run.uplink(4, 1049 * MS)
     run.uplink(5, 1020 * MS, mag="mag1", crossed=1020 * MS)  # a MAG had it after all: lost
-    run.uplink(6, 1050 * MS)  # attached again: lost
-    run.uplink(7, 1070 * MS, mag="mag2", crossed=1071 * MS, arrived=1076 * MS)
+    run.uplink(6, 1050 * MS + 100 * US)  # the nMAG notices the MN at 1050.2 ms
+    run.uplink(7, 1050 * MS + 200 * US)  # it has the MN: lost
+    run.uplink(8, 1070 * MS, mag="mag2", crossed=1071 * MS, arrived=1076 * MS)
     run.downlink(1, 1070 * MS, mag="mag2", crossed=1075 * MS, arrived=1076 * MS)
     (handover,) = measured(run)["handovers"]
-    assert faults(handover["uplink"]) == {**NO_FAULTS, "lost": 3, "lost_on_air": 2}
+    assert faults(handover["uplink"]) == {**NO_FAULTS, "lost": 3, "lost_on_air": 3}
 
 
 def test_moves_in_quick_succession_share_no_packet(measured: Measured) -> None:
