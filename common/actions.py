@@ -37,12 +37,23 @@ Downlink = Drop | ToPeer | ToAccess
 class Forwarding:
     """How the packets of one mobility session flow.
 
-    `uplink_to` is the LMA into whose tunnel a MAG sends what the MN's prefixes are the source of. An LMA needs no such
-    word: it accepts uplink from the tunnel that the best route of the source points to, and from nobody else.
+    `held`: what arrives for the prefixes is kept in the kernel; when a later Forwarding of the session is not held, the
+    kept packets go out in order, by the route that is then in place, and only then new ones.
+
+    At an LMA: uplink is accepted from the tunnel that the downlink points to, from the tunnels of `uplink_from`, and
+    from nobody else. `returned_from` is the MAG that sends back what found the MN gone: while the downlink still points
+    to it such packets are kept apart, else they go out by the new route as they come, before what is held.
+
+    At a MAG: `uplink_to` is the LMA into whose tunnel goes what the MN's prefixes are the source of. `give_back`: when
+    the access link has lost its carrier, the kernel sends downlink packets back into that tunnel by itself.
     """
 
     downlink: Downlink = Drop()
+    held: bool = False
+    uplink_from: frozenset[IPv6Address] = frozenset()
+    returned_from: IPv6Address | None = None
     uplink_to: IPv6Address | None = None
+    give_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +94,15 @@ class Note:
     detail: str = ""
 
 
-Action = Send | Forward | Advertise | Note
+@dataclass(frozen=True, slots=True)
+class HoldUplink:
+    """At a MAG, what arrives on an access link from sources without a path: keep it until a path for it is there.
+
+    With `keep` False what was kept is dropped and counted, and what comes from now on is dropped as it comes.
+    """
+
+    interface: str
+    keep: bool
+
+
+Action = Send | Forward | Advertise | HoldUplink | Note

@@ -25,7 +25,7 @@ def test_handover_restores_the_path_one_round_trip_after_the_attachment() -> Non
     domain.attach(1, 2)
     domain.run(1.05 + 2 * ONE_WAY)
     assert domain.kernel[LMAA][HNP] == Forwarding(ToPeer(mag_address(2)))
-    assert domain.kernel[mag_address(2)][HNP] == Forwarding(ToAccess("acc1", mac(1)), LMAA)
+    assert domain.kernel[mag_address(2)][HNP] == Forwarding(ToAccess("acc1", mac(1)), uplink_to=LMAA)
     assert HNP not in domain.kernel[mag_address(1)]
 
 
@@ -88,7 +88,7 @@ def test_any_history_on_a_bad_network_ends_where_the_mn_is(
         [bce] = domain.lma.binding_cache.of(mn_id(mn))
         assert (bce.state, bce.proxy_coa) == (State.REGISTERED, mag_address(mag))
         assert domain.kernel[LMAA][bce.key] == Forwarding(ToPeer(mag_address(mag)))
-        assert domain.kernel[mag_address(mag)][bce.key] == Forwarding(ToAccess(f"acc{mn}", mac(mn)), LMAA)
+        assert domain.kernel[mag_address(mag)][bce.key] == Forwarding(ToAccess(f"acc{mn}", mac(mn)), uplink_to=LMAA)
     for number in (1, 2, 3):
         served = domain.mags[mag_address(number)].binding_update_list
         assert set(served) == {mn_id(mn) for mn, mag in where.items() if mag == number}

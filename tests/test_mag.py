@@ -24,7 +24,7 @@ from tests.domain import LMAA, mac, mag_address, mag_config, mn_id, utc
 
 MN = mn_id(1)
 HNP = IPv6Network("2001:db8:1000::/64")
-SERVED = Forward(MN, (HNP,), Forwarding(ToAccess("acc1", mac(1)), LMAA))
+SERVED = Forward(MN, (HNP,), Forwarding(ToAccess("acc1", mac(1)), uplink_to=LMAA))
 
 
 @pytest.fixture
@@ -249,4 +249,4 @@ def test_kernel_that_refuses_ends_the_service_and_the_lma_hears_of_it(mag: Mobil
 def test_another_link_of_the_same_mag_needs_no_signalling(registered: MobileAccessGateway) -> None:
     actions = registered.attached(MN, "acc2", 1.0)
     assert not sent(actions)
-    assert actions[0] == Forward(MN, (HNP,), Forwarding(ToAccess("acc2", mac(1)), LMAA))
+    assert actions[0] == Forward(MN, (HNP,), Forwarding(ToAccess("acc2", mac(1)), uplink_to=LMAA))
