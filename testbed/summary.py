@@ -64,8 +64,9 @@ def _name(result: Result) -> str:
 
 
 def _title(result: Result) -> str:
+    count = len(result["handovers"])
     return (
-        f"{result['scheme']}, {result['mode']}: {len(result['handovers'])} handovers, RTT {result['rtt_ms']:g} ms, "
+        f"{result['scheme']}, {result['mode']}: {count} {'handover' if count == 1 else 'handovers'}, RTT {result['rtt_ms']:g} ms, "
         f"L2 {result['l2_ms']:g} ms, {result['rate_pps']:g} packets/s each way "
         f"({result['backend']}, kernel {result['kernel']}, {result['clock']} clock)"
     )
@@ -123,8 +124,24 @@ def _processing(result: Result, figure: Figure) -> str:
         measured = [_microseconds(of, took) for of in (mean, median)]
         rows.append([interval.name, *measured, f"{interval.paper_us:.1f}"])
     paper_us = sum(interval.paper_us for interval in figure.processing)
+    repeated = sum(_times_sent(handover, "PBU") > 1 for handover in result["handovers"])
     rows.append(["in all", _processing_in_all(result), "", f"{paper_us:.1f}"])
-    return "Processing, µs:\n" + table(["", "mean", "median", "paper"], rows) + "\n" + _FORMULA_NOTE
+    return (
+        "Processing, µs:\n"
+        + table(["", "mean", "median", "paper"], rows)
+        + "\n"
+        + _FORMULA_NOTE
+        + (
+            f"\nIn {repeated} of {len(result['handovers'])} handovers the PBU was sent more than once: the attempt that was answered counts, and f-g holds\n"
+            "the wait for it."
+            if repeated
+            else ""
+        )
+    )
+
+
+def _times_sent(handover: dict[str, Any], message: str) -> int:
+    return sum(event["event"] == f"{message} sent" for event in handover["timeline"])
 
 
 def _processing_in_all(result: Result) -> str:
@@ -172,8 +189,8 @@ def _oddities(result: Result) -> str:
             for direction in DIRECTIONS
             if handover[direction]["sent"] and not handover[direction]["served_again"]
         ]
-        if handover["phases_missing"].keys() - {"all"}:
-            notes += [f"{name}: no phase {letter}: {reason}" for letter, reason in handover["phases_missing"].items()]
+        unseen = [letter for letter in handover["phases_missing"] if letter != "all"]
+        notes += [f"{name}: not seen: {', '.join(unseen)}"] if unseen else []
     if not notes:
         return ""
     more = [f"... and {len(notes) - _SHOWN_NOTES} more"] if len(notes) > _SHOWN_NOTES else []
