@@ -153,7 +153,7 @@ class LinuxDataPlane:
 
     def _rule(self, hnp: IPv6Network, forwarding: Forwarding) -> tuple[str, int] | None:
         match forwarding:
-            case Forwarding(ToAccess(interface), IPv6Address() as lma):
+            case Forwarding(downlink=ToAccess(interface), uplink_to=IPv6Address() as lma):
                 self._tunnel(lma)
                 return interface, self._tables[lma]
         return None

@@ -95,6 +95,7 @@ class UpdateFlag(IntFlag):
     BULK = 0x0040
     MULTICAST_SUBSCRIPTION = 0x0020
     DISTRIBUTED = 0x0010
+    CONTEXT = 0x0008  # Context Reflector: unassigned at IANA
 
 
 class AckFlag(IntFlag):
@@ -107,6 +108,7 @@ class AckFlag(IntFlag):
     BULK = 0x08
     MULTICAST_SUBSCRIPTION = 0x04
     DISTRIBUTED = 0x02
+    CONTEXT = 0x01  # Context Reflector: unassigned at IANA
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,28 @@ class Timestamp(int):
         return self / self.TICKS_PER_SECOND
 
 
+class Feature(IntEnum):
+    """Feature Profile Types of context data (paper section 3.5.2); 0xFF00 to 0xFFFE are for local use, opaque."""
+
+    NMAG_ADDRESS = 1
+    POLICY_PROFILE = 2
+    BINDING_STATE = 3
+    AAA = 4
+    QOS = 5
+    ROHC = 6
+    ACCOUNTING = 7
+    FIRST_LOCAL = 0xFF00
+    LAST_LOCAL = 0xFFFE
+
+
+@dataclass(frozen=True, slots=True)
+class ContextData:
+    """One feature's context. What exceeds 253 octets is split into several options on the wire and joined again."""
+
+    feature: int
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyBindingUpdate:
     """PBU (RFC 5213 section 8.1). `lifetime` in seconds, a multiple of 4; 0 asks for de-registration."""
@@ -155,6 +179,7 @@ class ProxyBindingUpdate:
     link_local: IPv6Address | None = None
     timestamp: Timestamp | None = None
     alternate_coa: IPv6Address | None = None
+    contexts: tuple[ContextData, ...] = ()
 
     @property
     def name(self) -> str:
@@ -177,6 +202,7 @@ class ProxyBindingAck:
     link_local: IPv6Address | None = None
     timestamp: Timestamp | None = None
     refresh_advice: int | None = None
+    contexts: tuple[ContextData, ...] = ()
 
     @property
     def name(self) -> str:
@@ -195,4 +221,142 @@ class BindingError:
         return "BE"
 
 
-Message = ProxyBindingUpdate | ProxyBindingAck | BindingError
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextReflection:
+    """CR (paper section 3.5.1): MH type 11, subtype 1. `lifetime` of the context in seconds, a multiple of 0.1.
+
+    `sequence` is that of the PBU which carried the context; with `acknowledge` the receiver answers.
+    """
+
+    sequence: int
+    lifetime: float
+    acknowledge: bool = False
+    mn_id: MnId | None = None
+    hnps: tuple[IPv6Network, ...] = ()
+    mn_ll_id: bytes | None = None
+    contexts: tuple[ContextData, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "CR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextReflectionAck:
+    """CR-ack: MH type 11, subtype 2. From a nMAG it acknowledges a CR.
+
+    From a pMAG it answers the PBA of a de-registration that carried a context: everything that came down to it before
+    that PBA has been delivered or sent back, so this message is the end marker of the old path.
+    """
+
+    status: Status
+    sequence: int
+    lifetime: float
+    mn_id: MnId | None = None
+    hnps: tuple[IPv6Network, ...] = ()
+    mn_ll_id: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        return "CR-ack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextContinuation:
+    """MH type 11, subtype 7: what a PBU or CR of the same sequence number had no room for, part `part` of `parts`.
+
+    The PBU or CR itself is part 0; `lifetime` as in the CR.
+    """
+
+    sequence: int
+    lifetime: float
+    part: int
+    parts: int
+    mn_id: MnId | None = None
+    hnps: tuple[IPv6Network, ...] = ()
+    mn_ll_id: bytes | None = None
+    contexts: tuple[ContextData, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "CC"
+
+
+class RevocationTrigger(_Octet):
+    """Why a binding is revoked (RFC 5846 section 5.1)."""
+
+    UNSPECIFIED = 0
+    ADMINISTRATIVE = 1
+    HANDOVER_SAME_ACCESS = 2
+    HANDOVER_DIFFERENT_ACCESS = 3
+    HANDOVER_UNKNOWN = 4
+    USER_INITIATED = 5
+    ACCESS_NETWORK = 6
+    OUT_OF_SYNC = 7
+    PER_PEER_POLICY = 128
+    REVOKING_NODE_POLICY = 129
+
+
+class RevocationStatus(_Octet):
+    """Status of a Binding Revocation Acknowledgement (RFC 5846 section 5.2)."""
+
+    SUCCESS = 0
+    PARTIAL_SUCCESS = 1
+    BINDING_DOES_NOT_EXIST = 128
+    IPV4_HOA_OPTION_REQUIRED = 129
+    GLOBAL_REVOCATION_NOT_AUTHORIZED = 130
+    REVOKED_IDENTITY_REQUIRED = 131
+    MN_IS_ATTACHED = 132
+    TRIGGER_NOT_SUPPORTED = 133
+    FUNCTION_NOT_SUPPORTED = 134
+    PROXY_BINDING_NOT_SUPPORTED = 135
+
+
+class RevocationFlag(IntFlag):
+    """Flags of both revocation messages (RFC 5846 section 5); no bit is lost."""
+
+    PROXY = 0x8000
+    IPV4_HOA_ONLY = 0x4000
+    GLOBAL = 0x2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingRevocationIndication:
+    """BRI (RFC 5846 section 5.1)."""
+
+    trigger: RevocationTrigger
+    sequence: int
+    flags: RevocationFlag = RevocationFlag.PROXY
+    mn_id: MnId | None = None
+    hnps: tuple[IPv6Network, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "BRI"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingRevocationAck:
+    """BRA (RFC 5846 section 5.2)."""
+
+    status: RevocationStatus
+    sequence: int
+    flags: RevocationFlag = RevocationFlag.PROXY
+    mn_id: MnId | None = None
+    hnps: tuple[IPv6Network, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "BRA"
+
+
+Message = (
+    ProxyBindingUpdate
+    | ProxyBindingAck
+    | BindingError
+    | ContextReflection
+    | ContextReflectionAck
+    | ContextContinuation
+    | BindingRevocationIndication
+    | BindingRevocationAck
+)
