@@ -66,8 +66,8 @@ def _name(result: Result) -> str:
 def _title(result: Result) -> str:
     count = len(result["handovers"])
     return (
-        f"{result['scheme']}, {result['mode']}: {count} {'handover' if count == 1 else 'handovers'}, RTT {result['rtt_ms']:g} ms, "
-        f"L2 {result['l2_ms']:g} ms, {result['rate_pps']:g} packets/s each way "
+        f"{result['scheme']}, {result['mode']}: {count} {'handover' if count == 1 else 'handovers'}, "
+        f"RTT {result['rtt_ms']:g} ms, L2 {result['l2_ms']:g} ms, {result['rate_pps']:g} packets/s each way "
         f"({result['backend']}, kernel {result['kernel']}, {result['clock']} clock)"
     )
 
@@ -126,18 +126,13 @@ def _processing(result: Result, figure: Figure) -> str:
     paper_us = sum(interval.paper_us for interval in figure.processing)
     repeated = sum(_times_sent(handover, "PBU") > 1 for handover in result["handovers"])
     rows.append(["in all", _processing_in_all(result), "", f"{paper_us:.1f}"])
-    return (
-        "Processing, µs:\n"
-        + table(["", "mean", "median", "paper"], rows)
-        + "\n"
-        + _FORMULA_NOTE
-        + (
-            f"\nIn {repeated} of {len(result['handovers'])} handovers the PBU was sent more than once: the attempt that was answered counts, and f-g holds\n"
-            "the wait for it."
-            if repeated
-            else ""
+    lines = ["Processing, µs:", table(["", "mean", "median", "paper"], rows), _FORMULA_NOTE]
+    if repeated:
+        lines.append(
+            f"In {repeated} of {len(result['handovers'])} handovers the PBU was sent more than once: "
+            "the attempt that was answered counts,\nand f-g holds the wait for it."
         )
-    )
+    return "\n".join(lines)
 
 
 def _times_sent(handover: dict[str, Any], message: str) -> int:

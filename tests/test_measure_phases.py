@@ -113,10 +113,21 @@ def test_a_message_leaves_when_the_daemon_sends_it_even_if_its_own_interface_del
 
 def test_a_journal_that_is_written_after_the_packet_has_left_does_not_make_it_late(tmp_path: Path) -> None:
     run = made_run(2)
-    for handover in (DETACH, 2 * DETACH):
-        sent = handover + MOMENTS_US["g"] * US
-        run.note(
-            "mag2" if handover == DETACH else "mag1", sent + 3 * MS, "sent", message="PBU", peer="2001:db8:0:ff::1"
-        )
+    for mag, detach in (("mag2", DETACH), ("mag1", 2 * DETACH)):
+        sent = detach + MOMENTS_US["g"] * US
+        run.note(mag, sent + 3 * MS, "sent", message="PBU", peer=str(ADDRESSES["lma"]))
     handovers = measure(run.write(tmp_path / "run"))["handovers"]
     assert [handover["phase_t_us"] for handover in handovers] == [MOMENTS_US, MOMENTS_US]
+
+
+def test_messages_in_quick_succession_keep_their_own_moments(tmp_path: Path) -> None:
+    run = made_run()
+    run.note("lma", 5 * MS, "sent", message="PBA", peer=str(ADDRESSES["mag1"]))  # before the capture
+    first = DETACH + MOMENTS_US["d"] * US
+    refusal = pba(pbu(1, lifetime=0, timestamp=1), Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED)
+    run.signal(refusal, "lma", "mag1", first + 2 * MS, first + 7 * MS)
+    for sent in (first, first + 2 * MS):
+        run.note("lma", sent + 20 * US, "sent", message="PBA", peer=str(ADDRESSES["mag1"]))
+    timeline = the_handover(run, tmp_path)["timeline"]
+    moments = [event["t_us"] for event in timeline if event["event"] == "PBA sent" and event["peer"] == "mag1"]
+    assert moments == [MOMENTS_US["d"], MOMENTS_US["d"] + 2000]
