@@ -12,7 +12,6 @@ import gc
 import importlib
 import json
 import os
-import pkgutil
 import pty
 import selectors
 import signal
@@ -25,10 +24,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from testbed.frames import AGENT_CHANNEL, Decoder, Frame, Kind, json_frame
-from testbed.memory_image import KERNEL_MODULES, THIRD_PARTY_MODULES
+from testbed.memory_image import KERNEL_MODULES, own_modules
 
 PORT_NAME = "context-reflector-lab"
-OWN_PACKAGES = ("common", "lmad", "magd", "testbed")
 _READ_SIZE = 65536
 
 
@@ -207,8 +205,11 @@ def _become(what: dict[str, Any]) -> NoReturn:
     try:
         os.closerange(3, 4096)  # the agent's own; it has never so many
         if "call" in what:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             status = _call(what["call"], what["arguments"])
         else:
+            for number in (signal.SIGINT, signal.SIGPIPE):  # Python and what started it ignore some
+                signal.signal(number, signal.SIG_DFL)
             os.chdir(what.get("cwd") or "/")
             os.execvpe(what["argv"][0], what["argv"], os.environ | (what.get("environment") or {}))
     except OSError as error:
@@ -241,27 +242,22 @@ def _call(name: str, arguments: dict[str, Any]) -> int:
     return 0
 
 
-def run_pytest(arguments: list[str], progress: Callable[[str], None]) -> int:
-    """pytest's exit code; what it prints goes to standard error, as everything that a called function prints does."""
+def run_pytest(arguments: list[str], directory: str, progress: Callable[[str], None]) -> int:
+    """pytest's exit status; what it prints goes to standard error, as everything that a called function prints does."""
     import pytest  # noqa: PLC0415 -- only tests pay for it
 
-    progress("pytest runs in the guest")
+    progress(f"pytest runs in {directory} in the guest")
+    os.chdir(directory)
     return int(pytest.main(["-p", "no:cacheprovider", *arguments]))
 
 
 def ping(progress: Callable[[str], None]) -> str:
     """Answer; the shortest call there is."""
+    progress("on its way")
     return "pong"
 
 
-def _own_modules() -> Iterator[str]:
-    for package in OWN_PACKAGES:
-        yield package
-        path = importlib.import_module(package).__path__
-        yield from (module.name for module in pkgutil.walk_packages(path, f"{package}."))
-
-
-def _import(names: Iterator[str] | tuple[str, ...]) -> dict[str, str]:
+def _import(names: Iterator[str]) -> dict[str, str]:
     """Import; what cannot be imported by name, with its one line."""
     failed = {}
     for name in names:
@@ -284,10 +280,8 @@ def main() -> None:
     agent = Agent(_open_port())
     agent.say(progress="the guest's kernel is up, loading its modules")
     subprocess.run(["modprobe", "-a", *KERNEL_MODULES], check=False)  # one that is missing is the doctor's to report
-    agent.say(progress="importing scapy and pyroute2")
-    failed = _import(THIRD_PARTY_MODULES)
     agent.say(progress="importing the daemons and the lab")
-    failed |= _import(_own_modules())
+    failed = _import(own_modules())
     gc.collect()
     gc.freeze()  # children share these pages and their collectors leave them alone
     agent.say(ready={"kernel": os.uname().release, "failed": failed})

@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import tty
@@ -225,11 +226,16 @@ class Machine:
         """Copy the contents of a guest directory into a host directory, which is made if need be."""
         destination.mkdir(parents=True, exist_ok=True)
         extract: list[str | Path] = ["tar", "-C", destination, "--no-same-owner", "-xf", "-"]
-        with subprocess.Popen(extract, stdin=subprocess.PIPE) as tar:
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(extract, stdin=subprocess.PIPE, stderr=errors) as tar,
+        ):
             assert tar.stdin is not None
             self._checked(["tar", "-C", source, "-cf", "-", "."], output=tar.stdin.write)
-        if tar.returncode:
-            raise MachineError(f"cannot write {destination}: tar ended with status {tar.returncode}")
+            tar.stdin.close()
+            if tar.wait():
+                errors.seek(0)
+                raise MachineError(f"cannot write {destination}: {_first_line(errors.read())}")
 
     def shell(self, argv: Sequence[str], *, environment: dict[str, str] | None = None) -> int:
         """Join standard input and output to a process in the guest; its exit status.
@@ -241,14 +247,14 @@ class Machine:
             return self.run(
                 argv,
                 stdin=sys.stdin.fileno(),
-                output=functools.partial(_write_through, sys.stdout.fileno()),
-                error_output=functools.partial(_write_through, sys.stderr.fileno()),
+                output=functools.partial(write_through, sys.stdout.fileno()),
+                error_output=functools.partial(write_through, sys.stderr.fileno()),
                 environment=environment,
             )
         what["terminal"] = _window_size()
         what["environment"] = {"TERM": os.environ.get("TERM", "linux")} | (environment or {})
         with self.open(what) as channel, _raw_terminal(channel), channel.fed_from(sys.stdin.fileno()):
-            return channel.relay_until_exit({Kind.DATA: functools.partial(_write_through, sys.stdout.fileno())})
+            return channel.relay_until_exit({Kind.DATA: functools.partial(write_through, sys.stdout.fileno())})
 
     def open(self, what: dict[str, Any]) -> Channel:
         """Start a process in the guest; `guest.Agent` says what `what` may hold."""
@@ -306,13 +312,17 @@ class Machine:
     ) -> None:
         errors = bytearray()
         if status := self.run(argv, stdin=stdin, output=output, error_output=errors.extend):
-            detail = errors.decode(errors="replace").strip().splitlines() or ["no message"]
-            raise MachineError(f"in the guest, {argv[0]} ended with status {status}: {detail[-1]}")
+            raise MachineError(f"in the guest, {argv[0]} ended with status {status}: {_first_line(errors)}")
 
 
-def _write_through(fd: int, data: bytes) -> None:
+def write_through(fd: int, data: bytes) -> None:
+    """All of it, however little the descriptor takes at a time."""
     while data:
         data = data[os.write(fd, data) :]
+
+
+def _first_line(said: bytes | bytearray) -> str:
+    return (said.decode(errors="replace").strip().splitlines() or ["no message"])[0]
 
 
 def _window_size() -> dict[str, int]:
@@ -330,7 +340,7 @@ def _raw_terminal(channel: Channel) -> Iterator[None]:
         channel.send_json(Kind.RESIZE, _window_size())
 
     before = signal.signal(signal.SIGWINCH, forward_size)
-    tty.setraw(stdin)
+    tty.setraw(stdin, termios.TCSADRAIN)  # what has been typed already counts
     try:
         yield
     finally:

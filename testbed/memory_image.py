@@ -6,7 +6,9 @@ archive, which the guest gets as a disk, unpacks in its memory and lays over the
 (`guest.sh`). This also makes its start shorter: what is slow about importing scapy there is finding its files.
 """
 
+import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 import sysconfig
@@ -15,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-THIRD_PARTY_MODULES = ("asyncio", "click", "jsonschema", "nftables", "pyroute2", "scapy.layers.inet6", "scapy.utils")
+OWN_PACKAGES = ("common", "lmad", "magd", "testbed")
 # Loaded by the guest before anything is measured; what else is asked for the kernel loads on demand.
 KERNEL_MODULES = (
     *("ip6_tunnel", "veth", "bridge", "dummy", "sch_netem", "sch_prio", "cls_u32"),
@@ -29,16 +31,26 @@ _CONFIGURATION = ("ld.so.cache", "nsswitch.conf", "passwd", "group", "protocols"
 _CONFIGURATION_DIRECTORIES = ("/etc/iproute2", "/etc/modprobe.d", "/usr/lib/modprobe.d")
 # Run in a Python of its own, so that the list does not depend on what this process has imported.
 _LIST_FILES = """
-import importlib, importlib.util, json, sys
-for name in sys.argv[1:]:
-    importlib.import_module(name)
-nftables = sys.modules["nftables"].Nftables()  # loads libnftables
+import contextlib, importlib, importlib.util, json, sys, nftables
+from testbed.memory_image import own_modules
+for name in own_modules():
+    with contextlib.suppress(Exception):  # the guest will say what is wrong with it
+        importlib.import_module(name)
+nftables.Nftables()  # loads its library
 files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} - {None}
 files |= {importlib.util.cache_from_source(path) for path in files if path.endswith(".py")}
 with open("/proc/self/maps") as maps:
     files |= {line.split(None, 5)[5].strip() for line in maps if "/" in line}
 json.dump(sorted(files), sys.stdout)
 """
+
+
+def own_modules() -> Iterator[str]:
+    """The names of all modules of this project."""
+    for package in OWN_PACKAGES:
+        yield package
+        path = importlib.import_module(package).__path__
+        yield from (module.name for module in pkgutil.walk_packages(path, f"{package}."))
 
 
 def write(archive: IO[bytes], kernel_version: str) -> None:
@@ -61,9 +73,12 @@ def _with_link_targets(path: Path) -> Iterator[Path]:
 
 
 def _python_files() -> Iterator[Path]:
-    command = [sys.executable, "-c", _LIST_FILES, *THIRD_PARTY_MODULES]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    yield from (Path(name) for name in json.loads(listed))
+    """What importing all of ours opens, except ours: a guest is to see what is edited after its boot."""
+    repository = Path(__file__).parents[1]
+    ours = tuple(repository / package for package in OWN_PACKAGES)
+    command = [sys.executable, "-c", _LIST_FILES]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=repository).stdout
+    yield from (path for path in map(Path, json.loads(listed)) if not any(map(path.is_relative_to, ours)))
     environment = Path(sys.executable).parents[1]
     yield from (environment / "pyvenv.cfg", Path(sys.executable))
     yield from Path(sysconfig.get_path("purelib")).glob("*.pth")

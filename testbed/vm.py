@@ -32,7 +32,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 from testbed import memory_image
 from testbed.frames import AGENT_CHANNEL, Decoder
-from testbed.guest import OWN_PACKAGES, PORT_NAME
+from testbed.guest import PORT_NAME
 from testbed.machine import Machine, MachineError, Progress
 
 Clock = Literal["real", "virtual"]
@@ -114,12 +114,17 @@ class VirtualMachine(Machine):
         self._stopped = False
         kernel = kernel_image()
         # Compiled here in a blink, by emulation in seconds, and each time, because the guest cannot write it.
-        for package in OWN_PACKAGES:
+        for package in memory_image.OWN_PACKAGES:
             compileall.compile_dir(REPOSITORY / package, quiet=2)
         plan = _Plan(kernel, clock, memory, use_kvm=clock == "real" and kvm_trouble() is None)
         self._qemu, stream, self.guest = _boot(plan, progress or (lambda _: None))
         super().__init__(stream)
         self.rest()
+
+    @property
+    def pid(self) -> int:
+        """QEMU's."""
+        return self._qemu.pid
 
     def close(self) -> None:
         """End the machine at once; what runs in it is lost, and nothing of it is left on the host."""
@@ -172,6 +177,10 @@ class _Qemu:
             )
         self._reader = threading.Thread(target=self._read_console, args=(console_read,), daemon=True)
         self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

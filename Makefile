@@ -1,0 +1,36 @@
+# The targets do everything themselves, on a bare Debian 12 too: each runs the set-up first, which costs nothing once done.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+BIN := .venv/bin
+
+.PHONY: help setup lab test check unit test-netns test-vm clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: ## install what is missing: Debian packages (root or sudo), .venv
+	@bash testbed/setup.sh
+
+lab: setup ## measured handovers of a mobile node with ping and iperf3 running
+	@$(BIN)/testbed handover --scheme pmipv6 --count 5
+
+test: check unit test-netns test-vm ## all tests, the ones on real kernels included
+
+check: setup ## lint, format, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+unit: setup ## tests that need no particular kernel
+	$(BIN)/python -m pytest --quiet
+
+test-netns: setup ## tests of the data plane and the daemons, natively or in the virtual machine
+	$(BIN)/python -m testbed.netns_tests --quiet
+
+test-vm: setup ## tests of the virtual machine itself
+	$(BIN)/python -m pytest --quiet -m vm
+
+clean: ## remove what was made here: .venv, caches
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
