@@ -121,17 +121,16 @@ class Lab(View):
             importlib.import_module(f"{package}.__main__")
         gc.collect()
         gc.freeze()  # the children's collectors need not walk, and so copy, what they share with us
-        with ExitStack() as sockets:
-            waiting = []
-            self._undo.callback(self._stop_daemons)
-            for node, program in programs.items():
-                (self.directory / f"{node}.toml").write_text(self._configuration(node))
-                readiness = Readiness(self.directory / f"{node}.notify")
-                sockets.callback(readiness.close)
-                self.daemons[node] = self._start_daemon(node, program, readiness.path)
-                waiting.append((readiness, self.daemons[node]))
-            for readiness, daemon in waiting:
-                readiness.wait(daemon)
+        readiness = {}
+        for node in programs:
+            (self.directory / f"{node}.toml").write_text(self._configuration(node))
+            readiness[node] = Readiness(self.directory / f"{node}.notify")
+            self._undo.callback(readiness[node].close)
+        self._undo.callback(self._stop_daemons)
+        for node, program in programs.items():
+            self.daemons[node] = self._start_daemon(node, program, readiness[node].path)
+        for node, daemon in self.daemons.items():
+            readiness[node].wait(daemon)
 
     def _start_daemon(self, node: str, program: str, notify: Path) -> Process:
         main = importlib.import_module(f"{program}.__main__").main

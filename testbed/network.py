@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -166,23 +166,33 @@ class Air:
 
     def detach(self, mns: Iterable[str], but: Mapping[str, str]) -> Moment:
         """Take carrier from the links of all `mns` at once, except the one to the MAG that `but` names for an MN."""
-        return self._change([self._down[mn, mag] for mn in mns for mag in self._mags if mag != but.get(mn)])
+        return self._change(self._leave(mns, but))
 
     def attach(self, places: Mapping[str, str]) -> Moment:
         """Give every MN its link to the MAG named, all at once."""
         return self._change([self._up[place] for place in places.items()])
 
-    def move(self, places: Mapping[str, str], l2_s: float) -> tuple[Moment, Moment]:
-        """L2 handover of every MN to the MAG named: all leave at the same moment and arrive `l2_s` seconds later."""
-        began_s = time.monotonic()
-        detached = self.detach(places, but=places)
-        time.sleep(max(0.0, began_s + l2_s - time.monotonic()))  # clock_nanosleep, since Python 3.11
-        return detached, self.attach(places)
+    def move(self, places: Mapping[str, str], l2_s: float, at_ns: int | None = None) -> tuple[Moment, Moment]:
+        """L2 handover of every MN to the MAG named: all leave at the same moment and arrive `l2_s` seconds later.
+
+        That moment is now, or `at_ns` by CLOCK_REALTIME.
+        """
+        leave = self._leave(places, but=places)
+        arrive = [self._up[place] for place in places.items()]
+        with _uninterrupted():
+            time.sleep(max(0.0, ((at_ns or 0) - _now_ns()) / 1e9))
+            began_s = time.monotonic()
+            detached = self._change(leave)
+            time.sleep(max(0.0, began_s + l2_s - time.monotonic()))  # clock_nanosleep, since Python 3.11
+            return detached, self._change(arrive)
+
+    def _leave(self, mns: Iterable[str], but: Mapping[str, str]) -> list[bytes]:
+        return [self._down[mn, mag] for mn in mns for mag in self._mags if mag != but.get(mn)]
 
     def _change(self, messages: list[bytes]) -> Moment:
-        began_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        began_ns = _now_ns()
         self._socket.send(b"".join(messages))
-        done_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        done_ns = _now_ns()
         # The kernel has carried everything out when send returns; without NLM_F_ACK it answers errors alone.
         with suppress(BlockingIOError):
             error = -int(_ERROR.unpack_from(self._socket.recv(4096), _NETLINK_HEADER_SIZE)[0])
@@ -199,3 +209,21 @@ def _link_message(index: int, *, up: bool) -> bytes:
     message["header"]["flags"] = NLM_F_REQUEST
     message.encode()
     return bytes(message.data)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """This process runs as soon as it may and until it sleeps.
+
+    Else the first MN's MAG, woken by its carrier, has the processor while the last MN still waits to be detached.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
+def _now_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_REALTIME)

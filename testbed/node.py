@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIG_BLOCK, SIG_DFL, SIG_SETMASK, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, pthread_sigmask
@@ -128,23 +128,18 @@ class Node:
         with self.inside():
             return run(argv, text, where=f"{self.name}: ")
 
-    def spawn(
-        self, argv: Sequence[str], *, output: Path, errors: Path, environment: Mapping[str, str] | None = None
-    ) -> Process:
+    def spawn(self, argv: Sequence[str], *, output: Path, errors: Path, niceness: int = 0) -> Process:
         """Start a program; its standard output and error go to files."""
 
         def program() -> NoReturn:
-            os.execvpe(argv[0], list(argv), {**os.environ, **(environment or {})})
+            os.nice(niceness)
+            os.execvp(argv[0], list(argv))
 
         return self._start(f"{self.name}: {argv[0]}", program, output, errors)
 
     def fork(self, name: str, function: Callable[[], None], log: Path) -> Process:
         """Run a function in a forked child: what this process has imported, the child has."""
         return self._start(f"{self.name}: {name}", function, log, log)
-
-    def forget(self, process: Process) -> None:
-        """It has been waited for: nothing to stop any more."""
-        self._processes.remove(process)
 
     def close(self) -> None:
         """Kill what still runs here and let go of the namespace."""

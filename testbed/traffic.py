@@ -9,6 +9,7 @@ import re
 import secrets
 import signal
 import socket
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ _DISCARD_PORT = 9
 _MN_KIB = 4096
 _FIXED_KIB = 16384  # carry the traffic of all MNs, and see each packet twice or thrice
 _TCP_LISTEN = "0A"  # include/net/tcp_states.h
+_ETH_P_IPV6 = 0x86DD
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("@qq")
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*time=([\d.]+) ms", re.MULTILINE)
 _PING_SUMMARY = re.compile(r"^(\d+) packets transmitted, (\d+) received", re.MULTILINE)
 
@@ -163,6 +167,24 @@ def _load(path: Path) -> dict[str, Any]:
     return report
 
 
+def next_arrival_ns(receiver: Node, port: int, timeout_s: float = 30.0) -> int:
+    """When (CLOCK_REALTIME) the next packet of the stream to that port reaches its receiver."""
+    with receiver.inside():
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IPV6))
+    with tap:
+        tap.settimeout(timeout_s)
+        tap.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        while True:
+            packet, ancillary, _, (_, _, direction, *_) = tap.recvmsg(_TAIL_OCTETS, socket.CMSG_SPACE(_TIMESPEC.size))
+            if (
+                direction == socket.PACKET_HOST
+                and packet[6] == socket.IPPROTO_UDP
+                and packet[42:44] == port.to_bytes(2)
+            ):
+                seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
+                return int(seconds * 1_000_000_000 + nanoseconds)
+
+
 def stream_ports(number: int) -> tuple[int, int]:
     """UDP ports of the downlink's and the uplink's receiver for the MN of that number, counted from 0."""
     return _FIRST_PORT + 2 * number, _FIRST_PORT + 2 * number + 1
@@ -181,7 +203,8 @@ class Capture:
             # The buffer is the kernel's: what arrives while tcpdump does not get the processor.
             *("-B", str(buffer_kib), "-Z", "root", "-w", str(file)),
         ]
-        self._process = node.spawn(argv, output=errors, errors=errors)
+        # Last in line for the processor: the ring holds seconds, and who is captured shall not wait for it.
+        self._process = node.spawn(argv, output=errors, errors=errors, niceness=19)
 
     def listening(self) -> bool:
         self._process.require_alive()

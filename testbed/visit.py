@@ -72,15 +72,17 @@ class View:
         """L2 handover of one MN: it leaves where it is and arrives at `mag` after `l2_s` seconds."""
         return self.move_all({mn: mag}, l2_s)
 
-    def move_all(self, places: Mapping[str, str], l2_s: float = DEFAULT_L2_S) -> tuple[Moment, Moment]:
-        """The same of several MNs at the same moment."""
+    def move_all(
+        self, places: Mapping[str, str], l2_s: float = DEFAULT_L2_S, at_ns: int | None = None
+    ) -> tuple[Moment, Moment]:
+        """The same of several MNs at the same moment: now, or `at_ns` by CLOCK_REALTIME."""
         names, mags = [mn.name for mn in self.topology.mns], self.topology.mags
         for mn, mag in places.items():
             if mn not in names:
                 raise LabError(f"there is no mobile node {mn} in lab {self.id}, only {', '.join(names)}")
             if mag not in mags:
                 raise LabError(f"there is no access router {mag} in lab {self.id}, only {', '.join(mags)}")
-        return self._air().move(places, l2_s)
+        return self._air().move(places, l2_s, at_ns)
 
     def address(self, mn: str) -> IPv6Interface | None:
         """The MN's stable address out of its home network prefix, once it may use it."""
