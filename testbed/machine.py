@@ -231,7 +231,9 @@ class Machine:
             subprocess.Popen(extract, stdin=subprocess.PIPE, stderr=errors) as tar,
         ):
             assert tar.stdin is not None
-            self._checked(["tar", "-C", source, "-cf", "-", "."], output=tar.stdin.write)
+            with contextlib.suppress(BrokenPipeError):  # it has ended: its status and message say why
+                write = functools.partial(write_through, tar.stdin.fileno())
+                self._checked(["tar", "-C", source, "-cf", "-", "."], output=write)
             tar.stdin.close()
             if tar.wait():
                 errors.seek(0)
