@@ -8,22 +8,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
+from typing import Protocol
 
 from common.mh.messages import AccessTechnologyType, MnId, Timestamp
 
 
 class State(Enum):
-    """What an entry is: a Proxy BCE in use, or one that waits for its deletion after a de-registration."""
+    """What an entry is: a Proxy BCE in use, one that waits for its deletion after a de-registration, or a CCE."""
 
     REGISTERED = "registered"
     DEREGISTERED = "de-registered"
+    CONTEXT = "context"
 
 
 TRANSITIONS: dict[State | None, frozenset[State | None]] = {
     None: frozenset({State.REGISTERED}),
-    State.REGISTERED: frozenset({State.REGISTERED, State.DEREGISTERED, None}),
+    State.REGISTERED: frozenset({State.REGISTERED, State.DEREGISTERED, State.CONTEXT, None}),
     State.DEREGISTERED: frozenset({State.REGISTERED, None}),
+    State.CONTEXT: frozenset({State.REGISTERED, State.CONTEXT, None}),
 }
+
+
+class HandoverState(Protocol):
+    """What a scheme remembers of a handover that is not over; the core only asks when it needs attention."""
+
+    @property
+    def deadline(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +51,12 @@ class BindingCacheEntry:
     sequence: int
     timestamp: Timestamp | None
     link_local: IPv6Address | None = None
+    handover: HandoverState | None = None
+
+    @property
+    def deadline(self) -> float:
+        """When this entry needs attention next."""
+        return min(self.expires, self.handover.deadline) if self.handover else self.expires
 
     @property
     def key(self) -> IPv6Network:
@@ -81,7 +97,7 @@ class BindingCache:
                 assert prefix not in self._owner, prefix
                 self._owner[prefix] = bce.key
         self._by_key[bce.key] = bce
-        heapq.heappush(self._deadlines, (bce.expires, bce.key))
+        heapq.heappush(self._deadlines, (bce.deadline, bce.key))
 
     def remove(self, bce: BindingCacheEntry) -> None:
         del self._by_key[bce.key]
@@ -98,7 +114,7 @@ class BindingCache:
             self.remove(after)
         else:
             self._by_key[before.key] = before
-            heapq.heappush(self._deadlines, (before.expires, before.key))
+            heapq.heappush(self._deadlines, (before.deadline, before.key))
 
     def deadline(self) -> float | None:
         """When the next entry ends."""
@@ -106,7 +122,7 @@ class BindingCache:
         return self._deadlines[0][0] if self._deadlines else None
 
     def due(self, now: float) -> Iterator[BindingCacheEntry]:
-        """The entries that end by `now`; the caller removes or replaces each before it asks for the next."""
+        """The entries that need attention by `now`; the caller removes or replaces each before it asks for the next."""
         while (when := self.deadline()) is not None and when <= now:
             yield self._by_key[self._deadlines[0][1]]
 
@@ -115,6 +131,6 @@ class BindingCache:
         while heap:
             when, key = heap[0]
             bce = self._by_key.get(key)
-            if bce is not None and bce.expires == when:
+            if bce is not None and bce.deadline == when:
                 return
             heapq.heappop(heap)

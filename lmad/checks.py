@@ -24,6 +24,14 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A status to answer with, and the reason by which it is logged and counted."""
+
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Domain:
     """Who may do what here."""
 

@@ -2,7 +2,9 @@
 
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from common.config import BindingLifetime, NetworkAccessIdentifier, Seconds, Section, load, only_once
 from common.errors import ConfigError
@@ -14,13 +16,29 @@ class Lma(Section, frozen=True, kw_only=True):
     """[lma]: the anchor itself. Names and defaults: RFC 5213 section 9.1."""
 
     address: IPv6Address
-    scheme: Literal["pmipv6"] = "pmipv6"
+    scheme: Literal["pmipv6", "context-reflector"] = "pmipv6"
     prefix_pools: tuple[IPv6Network, ...] = ()
     control_socket: Path = Path("/run/context-reflector/lmad.sock")
     journal: Path | None = None
     max_lifetime: BindingLifetime = 3600
     min_delay_before_bce_delete: Seconds = 10.0
     timestamp_validity_window: Seconds = 0.3
+
+
+class ContextReflector(Section, frozen=True, kw_only=True):
+    """[context_reflector]: what the paper leaves to the operator; sizes in octets."""
+
+    downlink: Literal["hold", "forward"] = "hold"
+    order: Literal["strict", "fast"] = "strict"
+    context_lifetime: Annotated[float, msgspec.Meta(ge=0.1, le=6553.5)] = 10.0
+    acknowledge: bool = False
+    max_context_size: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 16384
+    max_context_features: Annotated[int, msgspec.Meta(ge=1)] = 32
+    max_context_parts: Annotated[int, msgspec.Meta(ge=1, le=255)] = 16
+    hold_packets: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1024
+    hold_size: Annotated[int, msgspec.Meta(ge=1)] = 4 << 20
+    hold_packets_in_all: Annotated[int, msgspec.Meta(ge=1)] = 1 << 20
+    hold_mobile_nodes: Annotated[int, msgspec.Meta(ge=1, le=16384)] = 1024
 
 
 class Mag(Section, frozen=True, kw_only=True):
@@ -41,6 +59,7 @@ class LmadConfig(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     lma: Lma
+    context_reflector: ContextReflector = ContextReflector()
     mag: tuple[Mag, ...] = ()
     mobile_node: tuple[MobileNode, ...] = ()
 

@@ -25,7 +25,7 @@ from common.mh.messages import (
     Timestamp,
 )
 from lmad.binding_cache import BindingCache, BindingCacheEntry, State
-from lmad.checks import Domain, Request, verdict
+from lmad.checks import Domain, Refusal, Request, verdict
 from lmad.config import HNP_LENGTH, LmadConfig
 from lmad.handover import SCHEMES
 from lmad.hnp_pool import HnpPool
@@ -47,7 +47,7 @@ class LocalMobilityAnchor:
         )
         self._utc = utc
         self._max_lifetime = lma.max_lifetime
-        self._scheme = SCHEMES[lma.scheme](lma.min_delay_before_bce_delete)
+        self._scheme = SCHEMES[lma.scheme](config)
         fixed = [prefix for node in config.mobile_node for prefix in node.prefixes]
         self._pool = HnpPool(lma.prefix_pools, HNP_LENGTH, fixed)
         self._last_change: tuple[Request, BindingCacheEntry | None, BindingCacheEntry] | None = None
@@ -58,10 +58,8 @@ class LocalMobilityAnchor:
         match message:
             case ProxyBindingUpdate():
                 return list(self._update(source, message, now))
-            case BindingError():
-                return [Note("binding-error", peer=source, detail=f"status {message.status}")]
             case _:
-                return [Note("unexpected-message", peer=source, detail=message.name)]
+                return list(self._other(source, message, now))
 
     def deadline(self) -> float | None:
         return self.binding_cache.deadline()
@@ -71,9 +69,13 @@ class LocalMobilityAnchor:
         self._last_change = None
         actions: list[Action] = []
         for bce in self.binding_cache.due(now):
-            self._remove(bce)
-            reason = "binding-expired" if bce.state is State.REGISTERED else "binding-deleted"
-            actions += [Forward(bce.mn_id, bce.hnps, None), Note(reason, bce.mn_id, bce.proxy_coa)]
+            if bce.expires <= now:
+                self._remove(bce)
+                reason = "binding-deleted" if bce.state is State.DEREGISTERED else f"{bce.state.value}-binding-expired"
+                actions += [Forward(bce.mn_id, bce.hnps, None), Note(reason, bce.mn_id, bce.proxy_coa)]
+            else:
+                after, extra = self._scheme.expired(bce, now)
+                actions += [*self._put(bce, after), *extra]
         return actions
 
     def forwarding_failed(self, forward: Forward, error: DataPlaneError, _now: float) -> list[Action]:
@@ -90,6 +92,23 @@ class LocalMobilityAnchor:
             Forward(after.mn_id, after.hnps, self._scheme.forwarding(before) if before else None),
             self._refuse(request, Status.INSUFFICIENT_RESOURCES),
         ]
+
+    def _other(self, source: IPv6Address, message: Message, now: float) -> Iterator[Action]:
+        """What is no PBU: the scheme's own messages."""
+        if source not in self.domain.mags:
+            yield Note("unauthorized-source", peer=source, detail=message.name)
+            return
+        answer = self._scheme.received(source, message, self.binding_cache, now)
+        if answer is None:
+            detail = f"status {message.status}" if isinstance(message, BindingError) else ""
+            yield Note(f"unexpected-{message.name}", peer=source, detail=detail)
+            return
+        after, extra = answer
+        if after is not None:
+            before = self.binding_cache.owner(after.key)
+            assert before is not None
+            yield from self._put(before, after)
+        yield from extra
 
     def _update(self, source: IPv6Address, pbu: ProxyBindingUpdate, now: float) -> Iterator[Action]:
         """Section 5.3.1."""
@@ -157,28 +176,36 @@ class LocalMobilityAnchor:
         if not isinstance(bce, BindingCacheEntry) or bce.proxy_coa != coa:
             yield Note("deregistration-ignored", pbu.mn_id, request.source)
             return
-        if bce.state is State.REGISTERED:
-            changed, extra = self._scheme.deregistered(self._heard(pbu, bce), pbu, now)
-            yield from self._store(request, bce, changed)
+        heard = self._heard(pbu, bce)
+        after = self._scheme.deregistered(heard, pbu, now) if bce.state is State.REGISTERED else heard
+        if isinstance(after, Refusal):
+            yield from self._refused(request, after.status, after.reason)
         else:
-            extra = []
-        yield Send(request.source, self._answer(request, Status.ACCEPTED, 0, bce.hnps, bce.link_local))
-        yield from extra
+            yield from self._accepted(request, bce, after)
 
     def _registered(
         self, request: Request, before: BindingCacheEntry | None, bce: BindingCacheEntry, now: float
     ) -> Iterator[Action]:
-        yield from self._store(request, before, bce)
-        yield Send(request.source, self._answer(request, Status.ACCEPTED, bce.lifetime, bce.hnps, bce.link_local))
-        yield from self._scheme.registered(before, bce, now)
+        yield from self._accepted(request, before, self._scheme.registered(before, bce, now))
 
-    def _store(self, request: Request, before: BindingCacheEntry | None, bce: BindingCacheEntry) -> Iterator[Action]:
+    def _accepted(
+        self, request: Request, before: BindingCacheEntry | None, after: BindingCacheEntry
+    ) -> Iterator[Action]:
+        """The path first, then the answer: an accepted PBU has what it asked for."""
+        self._last_change = request, before, after
+        yield from self._put(before, after)
+        pba = self._answer(request, Status.ACCEPTED, after.lifetime, after.hnps, after.link_local)
+        yield Send(request.source, self._scheme.acknowledge(pba, request.pbu, before, after))
+        yield from self._scheme.follow_up(before, after, request.pbu)
+
+    def _put(self, before: BindingCacheEntry | None, bce: BindingCacheEntry) -> Iterator[Action]:
         """The only writer: forwarding follows from the entry, so that no branch can forget it."""
         self.binding_cache.put(bce)
-        self._last_change = request, before, bce
-        forwarding = self._scheme.forwarding(bce)
-        if before is None or self._scheme.forwarding(before) != forwarding:
-            yield Forward(bce.mn_id, bce.hnps, forwarding)
+        old, new = self._scheme.forwarding(before) if before else None, self._scheme.forwarding(bce)
+        if old != new:
+            yield Forward(bce.mn_id, bce.hnps, new)
+        if new.held != bool(old and old.held):
+            yield Note("hold-started" if new.held else "hold-released", bce.mn_id)
 
     def _renewed(
         self, pbu: ProxyBindingUpdate, bce: BindingCacheEntry, coa: IPv6Address, now: float
@@ -228,8 +255,9 @@ class LocalMobilityAnchor:
             return known
         return pbu.link_local if pbu.link_local != ALL_ZERO_ADDRESS else known or MAG_LINK_LOCAL
 
-    def _refused(self, request: Request, status: Status) -> Iterator[Action]:
-        yield Note(f"refused-{status.name.lower().replace('_', '-')}", request.pbu.mn_id, request.source)
+    def _refused(self, request: Request, status: Status, reason: str = "") -> Iterator[Action]:
+        reason = reason or status.name.lower().replace("_", "-")
+        yield Note(f"refused-{reason}", request.pbu.mn_id, request.source)
         yield self._refuse(request, status)
 
     def _refuse(self, request: Request, status: Status) -> Send:

@@ -126,7 +126,7 @@ def test_deregistered_binding_is_deleted_after_the_delay_and_its_prefix_is_free(
 
 
 def test_lifetime_runs_out(registered: LocalMobilityAnchor) -> None:
-    assert registered.expire(300.0) == [Forward(MN, (HNP,), None), Note("binding-expired", MN, PMAG)]
+    assert registered.expire(300.0) == [Forward(MN, (HNP,), None), Note("registered-binding-expired", MN, PMAG)]
 
 
 def test_lifetime_is_limited() -> None:
@@ -280,7 +280,7 @@ def test_kernel_that_refuses_a_handoff_leaves_the_old_path(registered: LocalMobi
 
 
 def test_binding_error_is_noted(lma: LocalMobilityAnchor) -> None:
-    assert lma.receive(PMAG, BindingError(status=2), 0.0) == [Note("binding-error", peer=PMAG, detail="status 2")]
+    assert lma.receive(PMAG, BindingError(status=2), 0.0) == [Note("unexpected-BE", peer=PMAG, detail="status 2")]
 
 
 def test_two_thousand_prefixes_are_different(lma: LocalMobilityAnchor) -> None:

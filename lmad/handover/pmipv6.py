@@ -4,29 +4,52 @@ The base of every scheme: what another one does differently it overrides here, a
 """
 
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 from common.actions import Action, Drop, Forwarding, ToPeer
-from common.mh.messages import ProxyBindingUpdate
-from lmad.binding_cache import BindingCacheEntry, State
+from common.mh.messages import Message, ProxyBindingAck, ProxyBindingUpdate
+from lmad.binding_cache import BindingCache, BindingCacheEntry, State
+from lmad.checks import Refusal
+from lmad.config import LmadConfig
 
 
 class Pmipv6:
     """The anchor's half."""
 
-    def __init__(self, min_delay_before_bce_delete: float) -> None:
-        self._min_delay_before_bce_delete = min_delay_before_bce_delete
+    def __init__(self, config: LmadConfig) -> None:
+        self._min_delay_before_bce_delete = config.lma.min_delay_before_bce_delete
 
     def forwarding(self, bce: BindingCacheEntry) -> Forwarding:
         """How the kernel treats the session's packets; a function of the entry alone."""
         return Forwarding(ToPeer(bce.proxy_coa) if bce.state is State.REGISTERED else Drop())
 
-    def deregistered(
-        self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, now: float
-    ) -> tuple[BindingCacheEntry, list[Action]]:
-        """The entry after a valid de-registration, and what is to be done once its PBA has gone (section 5.3.5)."""
+    def deregistered(self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, now: float) -> BindingCacheEntry | Refusal:
+        """The entry after a valid de-registration (section 5.3.5), or a refusal."""
         expires = now + self._min_delay_before_bce_delete
-        return replace(bce, state=State.DEREGISTERED, lifetime=0, expires=expires), []
+        return replace(bce, state=State.DEREGISTERED, lifetime=0, expires=expires)
 
-    def registered(self, before: BindingCacheEntry | None, after: BindingCacheEntry, now: float) -> list[Action]:
-        """What is to be done once the PBA of a registration has gone."""
+    def registered(self, before: BindingCacheEntry | None, after: BindingCacheEntry, now: float) -> BindingCacheEntry:
+        """The entry of a valid registration as the scheme wants it."""
+        return after
+
+    def acknowledge(
+        self, pba: ProxyBindingAck, pbu: ProxyBindingUpdate, before: BindingCacheEntry | None, after: BindingCacheEntry
+    ) -> ProxyBindingAck:
+        """The answer to a PBU that made `after` of `before`; a scheme may add to it."""
+        return pba
+
+    def follow_up(
+        self, before: BindingCacheEntry | None, after: BindingCacheEntry, pbu: ProxyBindingUpdate
+    ) -> list[Action]:
+        """What is to be done once that answer has gone."""
         return []
+
+    def received(
+        self, source: IPv6Address, message: Message, cache: BindingCache, now: float
+    ) -> tuple[BindingCacheEntry | None, list[Action]] | None:
+        """A message of the scheme's own: the entry that it changes, if any, and actions; None: not one of ours."""
+        return None
+
+    def expired(self, bce: BindingCacheEntry, now: float) -> tuple[BindingCacheEntry, list[Action]]:
+        """A deadline of the entry's `handover` has come."""
+        return replace(bce, handover=None), []

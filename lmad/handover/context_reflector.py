@@ -1,0 +1,294 @@
+"""Context Reflector (the paper's section 3), the anchor's half.
+
+A de-registration with a context turns the Proxy BCE into a CCE: the context is reflected to the nMAG, the downlink is
+held, the uplink accepted from both MAGs. The nMAG's registration overwrites the CCE; then what pMAG gave back goes out,
+then what was held, and pMAG's context is revoked (RFC 5846).
+
+The order of packets hangs on the end marker: a message from the old MAG that runs behind the last packet it gave back.
+It is the old MAG's answer (CR-ack) to the PBA of its de-registration, or its BRA, whichever comes first.
+"""
+
+from dataclasses import dataclass, replace
+from ipaddress import IPv6Address
+from math import inf
+
+from common.actions import Action, Forwarding, Note, Send, ToPeer
+from common.mh.messages import (
+    AckFlag,
+    BindingError,
+    BindingRevocationAck,
+    BindingRevocationIndication,
+    ContextContinuation,
+    ContextData,
+    ContextReflection,
+    ContextReflectionAck,
+    Feature,
+    Message,
+    MnId,
+    ProxyBindingAck,
+    ProxyBindingUpdate,
+    RevocationTrigger,
+    Status,
+    UpdateFlag,
+)
+from lmad.binding_cache import BindingCache, BindingCacheEntry, State
+from lmad.checks import Refusal
+from lmad.config import LmadConfig
+from lmad.handover.pmipv6 import Pmipv6
+
+INITIAL_MINIMUM_DELAY_BETWEEN_BRIS = 1.0  # RFC 5846 section 11: InitMINDelayBRIs, seconds; also used for the CR
+MAX_RETRIES = 1  # BRIMaxRetriesNumber
+Change = tuple[BindingCacheEntry | None, list[Action]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """What the CCE has beyond the BCE (paper section 3.2), kept until the old path is closed.
+
+    `giver` is the MAG that gives back what found the MN gone; `returning`: its end marker has not come. `closing` are
+    the MAGs whose revocation is not acknowledged.
+    """
+
+    pmag: IPv6Address
+    nmag: IPv6Address | None = None
+    sequence: int = 0
+    lifetime: float = 0.0
+    contexts: tuple[ContextData, ...] = ()
+    continuations: tuple[ContextContinuation, ...] = ()
+    giver: IPv6Address
+    returning: bool = True
+    closing: frozenset[IPv6Address] = frozenset()
+    resend_at: float = inf
+    retries: int = 0
+
+    @property
+    def deadline(self) -> float:
+        return self.resend_at
+
+
+class ContextReflector(Pmipv6):
+    """Which MAGs speak the extension is learnt: whoever sends the context flag, until it answers a Binding Error."""
+
+    def __init__(self, config: LmadConfig) -> None:
+        super().__init__(config)
+        self._options = config.context_reflector
+        self._mags = frozenset(mag.address for mag in config.mag)
+        self._strict = self._options.order == "strict"
+        self._speakers: set[IPv6Address] = set()
+        self._sequence = 0
+
+    def forwarding(self, bce: BindingCacheEntry) -> Forwarding:
+        handover = _handover(bce)
+        if handover is None:
+            return super().forwarding(bce)
+        if bce.state is State.REGISTERED:
+            return Forwarding(
+                ToPeer(bce.proxy_coa),
+                held=handover.returning,
+                uplink_from=handover.closing,
+                returned_from=handover.giver if handover.returning or handover.closing else None,
+            )
+        both = frozenset({handover.pmag, *([handover.nmag] if handover.nmag else [])})
+        if self._forwards_to(handover):
+            assert handover.nmag is not None
+            return Forwarding(
+                ToPeer(handover.nmag), held=handover.returning, uplink_from=both, returned_from=handover.pmag
+            )
+        return Forwarding(ToPeer(handover.pmag), held=True, uplink_from=both, returned_from=handover.pmag)
+
+    def deregistered(self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, now: float) -> BindingCacheEntry | Refusal:
+        """Section 3.3: the Proxy BCE becomes a CCE."""
+        if not pbu.flags & UpdateFlag.CONTEXT:
+            return super().deregistered(replace(bce, handover=None), pbu, now)
+        self._speakers.add(bce.proxy_coa)
+        nmag = _nmag(pbu.contexts)
+        if nmag is not None and nmag not in self._mags:
+            return Refusal(Status.ADMINISTRATIVELY_PROHIBITED, "unknown-nmag")
+        if reason := self._too_much(pbu.contexts, 1):
+            return Refusal(Status.ADMINISTRATIVELY_PROHIBITED, reason)
+        handover = Handover(
+            pmag=bce.proxy_coa,
+            nmag=nmag if nmag != bce.proxy_coa else None,
+            sequence=pbu.sequence,
+            lifetime=round(self._options.context_lifetime, 1),
+            contexts=pbu.contexts,
+            giver=bce.proxy_coa,
+            returning=self._strict,
+            resend_at=now + INITIAL_MINIMUM_DELAY_BETWEEN_BRIS if self._options.acknowledge and nmag else inf,
+        )
+        expires = now + handover.lifetime
+        return replace(bce, state=State.CONTEXT, lifetime=0, expires=expires, handover=handover)
+
+    def registered(self, before: BindingCacheEntry | None, after: BindingCacheEntry, now: float) -> BindingCacheEntry:
+        """Section 3.3: the nMAG's PBU overwrites the CCE; what is old is closed."""
+        if before is None or before.state is State.DEREGISTERED:
+            return after
+        coa, old = after.proxy_coa, _handover(before)
+        if before.state is State.CONTEXT:
+            assert old is not None
+            closing = frozenset({old.pmag, *([old.nmag] if old.nmag else [])}) - {coa}
+            # Another MAG than predicted came, and the predicted one has packets: it gives them back when revoked.
+            strayed = self._forwards_to(old) and old.nmag in closing
+            giver = old.nmag if strayed and old.nmag else old.pmag
+            returning = self._strict and (old.returning or strayed)
+            handover = replace(old, giver=giver, returning=returning, closing=closing)
+        elif before.proxy_coa != coa and before.proxy_coa in self._speakers:
+            # No de-registration came before the nMAG's PBU. What is on its way to pMAG comes back all the same.
+            pmag = before.proxy_coa
+            handover = Handover(pmag=pmag, giver=pmag, returning=self._strict, closing=frozenset({pmag}))
+        else:
+            return after
+        if not handover.closing and not handover.returning:
+            return replace(after, handover=None)
+        resend_at = now + INITIAL_MINIMUM_DELAY_BETWEEN_BRIS
+        return replace(after, handover=replace(handover, resend_at=resend_at, retries=0))
+
+    def acknowledge(
+        self, pba: ProxyBindingAck, pbu: ProxyBindingUpdate, before: BindingCacheEntry | None, after: BindingCacheEntry
+    ) -> ProxyBindingAck:
+        """The flag is echoed; an nMAG that sets it has no context yet, and gets what there is."""
+        if not pbu.flags & UpdateFlag.CONTEXT:
+            return pba
+        old = _handover(before)
+        contexts = old.contexts if old and before and before.state is State.CONTEXT and pbu.lifetime else ()
+        return replace(pba, flags=pba.flags | AckFlag.CONTEXT, contexts=contexts)
+
+    def follow_up(
+        self, before: BindingCacheEntry | None, after: BindingCacheEntry, pbu: ProxyBindingUpdate
+    ) -> list[Action]:
+        if pbu.flags & UpdateFlag.CONTEXT:
+            self._speakers.add(after.proxy_coa)
+        handover, old = _handover(after), _handover(before)
+        if handover is None or before is None or (handover is old and after.state is before.state):
+            return []
+        if after.state is State.CONTEXT:
+            return self._reflect(after, handover)
+        actions: list[Action] = []
+        if pbu.flags & UpdateFlag.CONTEXT and old and before.state is State.CONTEXT:
+            actions += [Send(after.proxy_coa, part) for part in old.continuations]
+        return actions + self._revoke(after, handover)
+
+    def received(self, source: IPv6Address, message: Message, cache: BindingCache, now: float) -> Change | None:
+        match message:
+            case ContextContinuation():
+                return self._continued(source, message, cache)
+            case ContextReflectionAck(mn_id=MnId() as mn_id, sequence=sequence):
+                return self._acknowledged(source, mn_id, sequence, cache)
+            case BindingRevocationAck(mn_id=MnId() as mn_id):
+                return self._revoked(source, mn_id, cache)
+            case BindingError():
+                self._speakers.discard(source)
+                return None, [Note("context-not-supported", peer=source)]
+        return None
+
+    def expired(self, bce: BindingCacheEntry, now: float) -> tuple[BindingCacheEntry, list[Action]]:
+        """The CR or the BRI has had no answer."""
+        handover = _handover(bce)
+        assert handover is not None
+        if handover.retries < MAX_RETRIES:
+            delay = INITIAL_MINIMUM_DELAY_BETWEEN_BRIS * 2 ** (handover.retries + 1)
+            again = replace(handover, retries=handover.retries + 1, resend_at=now + delay)
+            resend = self._reflect if bce.state is State.CONTEXT else self._revoke
+            return replace(bce, handover=again), resend(bce, again)
+        if bce.state is State.CONTEXT:
+            waiting = replace(bce, handover=replace(handover, resend_at=inf))
+            return waiting, [Note("context-unacknowledged", bce.mn_id, handover.nmag)]
+        # Whoever has not answered by now has nothing to give back any more.
+        return replace(bce, handover=None), [
+            Note("revocation-unanswered", bce.mn_id, mag) for mag in sorted(handover.closing)
+        ]
+
+    def _forwards_to(self, handover: Handover) -> bool:
+        return self._options.downlink == "forward" and handover.nmag is not None
+
+    def _reflect(self, bce: BindingCacheEntry, handover: Handover) -> list[Action]:
+        if handover.nmag is None:
+            return []
+        reflection = ContextReflection(
+            sequence=handover.sequence,
+            lifetime=handover.lifetime,
+            acknowledge=self._options.acknowledge,
+            mn_id=bce.mn_id,
+            hnps=bce.hnps,
+            mn_ll_id=bce.mn_ll_id,
+            contexts=handover.contexts,
+        )
+        return [Send(handover.nmag, reflection), *(Send(handover.nmag, part) for part in handover.continuations)]
+
+    def _revoke(self, bce: BindingCacheEntry, handover: Handover) -> list[Action]:
+        actions: list[Action] = []
+        for mag in sorted(handover.closing):
+            self._sequence = (self._sequence + 1) % (1 << 16)
+            indication = BindingRevocationIndication(
+                trigger=RevocationTrigger.HANDOVER_SAME_ACCESS,
+                sequence=self._sequence,
+                mn_id=bce.mn_id,
+                hnps=bce.hnps,
+            )
+            actions.append(Send(mag, indication))
+        return actions
+
+    def _continued(self, source: IPv6Address, part: ContextContinuation, cache: BindingCache) -> Change:
+        """A part of the context that had no room in the PBU: it follows the rest to the nMAG."""
+        for bce in cache.of(part.mn_id) if part.mn_id else ():
+            handover = _handover(bce)
+            if handover is None or (handover.pmag, handover.sequence) != (source, part.sequence):
+                continue
+            if any(known.part == part.part for known in handover.continuations):
+                return None, [Note("context-part-repeated", bce.mn_id, source)]
+            parts = (*handover.continuations, part)
+            contexts = (*handover.contexts, *(data for each in parts for data in each.contexts))
+            if reason := self._too_much(contexts, part.parts):
+                return None, [Note(f"refused-{reason}", bce.mn_id, source)]
+            target = handover.nmag if bce.state is State.CONTEXT else bce.proxy_coa
+            after = replace(bce, handover=replace(handover, continuations=parts))
+            return after, [Send(target, part)] if target else []
+        return None, [Note("context-part-without-context", part.mn_id, source)]
+
+    def _acknowledged(self, source: IPv6Address, mn_id: MnId, sequence: int, cache: BindingCache) -> Change:
+        """From the old MAG it is the end marker, from the nMAG it acknowledges the CR."""
+        for bce in cache.of(mn_id):
+            handover = _handover(bce)
+            if handover is None or handover.sequence != sequence:
+                continue
+            if source == handover.giver:
+                return self._settled(bce, replace(handover, returning=False)), []
+            if source == handover.nmag and bce.state is State.CONTEXT:
+                return replace(bce, handover=replace(handover, resend_at=inf)), []
+        return None, [Note("acknowledgement-without-context", mn_id, source)]
+
+    def _revoked(self, source: IPv6Address, mn_id: MnId, cache: BindingCache) -> Change:
+        """What the old MAG gave back before its BRA has come before it."""
+        for bce in cache.of(mn_id):
+            handover = _handover(bce)
+            if handover and source in handover.closing:
+                returning = handover.returning and source != handover.giver
+                return self._settled(
+                    bce, replace(handover, closing=handover.closing - {source}, returning=returning)
+                ), []
+        return None, [Note("bra-without-bri", mn_id, source)]
+
+    @staticmethod
+    def _settled(bce: BindingCacheEntry, handover: Handover) -> BindingCacheEntry:
+        """Forget the handover once nothing of it is open."""
+        over = bce.state is State.REGISTERED and not handover.closing and not handover.returning
+        return replace(bce, handover=None if over else handover)
+
+    def _too_much(self, contexts: tuple[ContextData, ...], parts: int) -> str | None:
+        """The name of the limit that these exceed."""
+        if sum(len(context.data) for context in contexts) > self._options.max_context_size:
+            return "context-too-large"
+        if len({context.feature for context in contexts}) > self._options.max_context_features:
+            return "context-features-too-many"
+        return "context-parts-too-many" if parts > self._options.max_context_parts else None
+
+
+def _handover(bce: BindingCacheEntry | None) -> Handover | None:
+    return bce.handover if bce and isinstance(bce.handover, Handover) else None
+
+
+def _nmag(contexts: tuple[ContextData, ...]) -> IPv6Address | None:
+    for context in contexts:
+        if context.feature == Feature.NMAG_ADDRESS and len(context.data) == 16:
+            return IPv6Address(context.data)
+    return None
