@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from testbed.machine import MachineError
+
 OWN_PACKAGES = ("common", "lmad", "magd", "testbed")
 # Loaded by the guest before anything is measured; what else is asked for the kernel loads on demand.
 KERNEL_MODULES = (
@@ -77,8 +79,11 @@ def _python_files() -> Iterator[Path]:
     repository = Path(__file__).parents[1]
     ours = tuple(repository / package for package in OWN_PACKAGES)
     command = [sys.executable, "-c", _LIST_FILES]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=repository).stdout
-    yield from (path for path in map(Path, json.loads(listed)) if not any(map(path.is_relative_to, ours)))
+    listed = subprocess.run(command, capture_output=True, text=True, check=False, cwd=repository)
+    if listed.returncode:
+        trouble = (listed.stderr.strip().splitlines() or ["no message"])[-1]
+        raise MachineError(f"{sys.executable} cannot import what the lab needs (make setup): {trouble}")
+    yield from (path for path in map(Path, json.loads(listed.stdout)) if not any(map(path.is_relative_to, ours)))
     environment = Path(sys.executable).parents[1]
     yield from (environment / "pyvenv.cfg", Path(sys.executable))
     yield from Path(sysconfig.get_path("purelib")).glob("*.pth")
@@ -98,7 +103,7 @@ def _program(name: str) -> Path | None:
 
 def _kernel_files(version: str) -> Iterable[Path]:
     """The modules, those that they need, and the indexes that modprobe reads."""
-    command = ["modprobe", "--set-version", version, "--show-depends", "--all", *KERNEL_MODULES]
+    command = ["/usr/sbin/modprobe", "--set-version", version, "--show-depends", "--all", *KERNEL_MODULES]
     listed = subprocess.run(
         command, capture_output=True, text=True, check=False
     ).stdout  # a missing one is the doctor's
