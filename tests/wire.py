@@ -94,7 +94,7 @@ FOREIGN_VECTORS: dict[str, Message] = {
     "pbu-liberal": ProxyBindingUpdate(
         sequence=0xFFFF,
         lifetime=262_140,
-        flags=UpdateFlag.ACKNOWLEDGE | UpdateFlag.PROXY | UpdateFlag(0x0008),
+        flags=UpdateFlag.ACKNOWLEDGE | UpdateFlag.PROXY | UpdateFlag(0x0004),
         mn_id=MN1,
         hnps=(HNP, IPv6Network("2001:db8:1000:1::/64")),
         handoff_indicator=HandoffIndicator(6),

@@ -1,10 +1,11 @@
-"""The octets of Proxy Mobile IPv6 as scapy layers: the one definition of the format.
+"""The octets of Proxy Mobile IPv6 as scapy layers: the one definition of the format of RFC 5213.
 
 What scapy has right is used as it is (PadN, Binding Refresh Advice, Alternate Care-of Address, MN-ID, Binding Error);
 what it lacks or has only in part is defined here in its own notation and entered in its tables, so that scapy
 dissects a captured PBU too. `x` and `y` are an option's alignment, x * n + y octets from the start of the message.
 scapy is a notation, not a validator: `codec.py` decides what is a message.
 Sources: RFC 6275 sections 6.1 and 6.2, RFC 5213 section 8, RFC 4283 section 3, IANA "Mobility Parameters" (flags).
+What is beyond RFC 5213 has a file for each specification: `revocation.py`, `context_reflection.py`.
 """
 # ruff: noqa: RUF012  # `fields_desc = [...]` is how scapy is written
 
@@ -27,8 +28,8 @@ from scapy.layers import inet6
 from scapy.layers.inet6 import MIP6MH_BA, MIP6MH_BU, LifetimeField, ipv6nh
 from scapy.packet import Packet
 
-_UPDATE_FLAGS = ["0x1", "0x2", "0x4", "0x8", "D", "S", "B", "T", "F", "P", "R", "M", "K", "L", "H", "A"]
-_ACK_FLAGS = ["0x1", "D", "S", "B", "T", "P", "R", "K"]
+_UPDATE_FLAGS = ["0x1", "0x2", "0x4", "C", "D", "S", "B", "T", "F", "P", "R", "M", "K", "L", "H", "A"]
+_ACK_FLAGS = ["C", "D", "S", "B", "T", "P", "R", "K"]
 _HANDOFF_INDICATORS = {
     1: "new interface",
     2: "between interfaces",
@@ -159,7 +160,7 @@ class MIP6OptTimestamp(inet6._MIP6OptAlign):
     x, y = 8, 2
 
 
-def _mobility_header(mh_type: int) -> list[Field[Any, Any]]:
+def mobility_header(mh_type: int) -> list[Field[Any, Any]]:
     """The six octets every mobility message begins with (RFC 6275 section 6.1.1)."""
     return [
         ByteEnumField("nh", 59, ipv6nh),
@@ -170,7 +171,7 @@ def _mobility_header(mh_type: int) -> list[Field[Any, Any]]:
     ]
 
 
-def _mobility_options(start: int) -> list[Field[Any, Any]]:
+def mobility_options(start: int) -> list[Field[Any, Any]]:
     """The options of a message whose fixed part ends `start` octets into it, padded as they ask and to 8n."""
     return [
         inet6._PhantomAutoPadField("autopad", 1),
@@ -185,11 +186,11 @@ class MIP6MH_PBU(MIP6MH_BU):
 
     name = "IPv6 Mobility Header - Proxy Binding Update"
     fields_desc = [
-        *_mobility_header(5),
+        *mobility_header(5),
         XShortField("seq", 0),
         FlagsField("flags", 0x8200, 16, _UPDATE_FLAGS),
         LifetimeField("mhtime", 0),  # units of 4 s
-        *_mobility_options(12),
+        *mobility_options(12),
     ]
 
 
@@ -198,12 +199,12 @@ class MIP6MH_PBA(MIP6MH_BA):
 
     name = "IPv6 Mobility Header - Proxy Binding Acknowledgement"
     fields_desc = [
-        *_mobility_header(6),
+        *mobility_header(6),
         ByteEnumField("status", 0, inet6.bastatus),
         FlagsField("flags", 0x20, 8, _ACK_FLAGS),
         XShortField("seq", 0),
         LifetimeField("mhtime", 0),  # units of 4 s
-        *_mobility_options(12),
+        *mobility_options(12),
     ]
 
     def answers(self, other: Packet) -> int:

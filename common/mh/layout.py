@@ -20,13 +20,14 @@ class Layout:
     """The fixed part of a layer. Messages and options alike begin with a constant octet and a length octet.
 
     `varying` names the fields whose values are given to `pack` and come from `unpack`, in the order of the layer. What
-    else there is keeps the layer's default and is not looked at on receipt ("MUST be ignored by the receiver").
+    else there is has its value in `constants` or keeps the layer's default, and is not looked at on receipt ("MUST be
+    ignored by the receiver", or looked at before, as a type is).
     `size` is in octets. `tail` tells whether octets of any number follow, the last of the varying fields.
     """
 
-    def __init__(self, layer: type[Packet], *varying: str) -> None:
+    def __init__(self, layer: type[Packet], *varying: str, **constants: int) -> None:
         first, length, *others = _fixed_fields(layer)
-        constants, build, read = [], f"!{_code(first)}{_code(length)}", "!xx"
+        values, build, read = [], f"!{_code(first)}{_code(length)}", "!xx"
         found = []
         for field in others:
             code = _code(field)
@@ -34,10 +35,10 @@ class Layout:
             if field.name in varying:
                 found.append(field.name)
                 build, read = build + code, read + code
-            elif field.default:
+            elif value := constants.get(field.name, field.default):
                 if found:
                     raise TypeError(f"{layer.__name__}.{field.name}: a constant behind a varying field")
-                constants.append(field.default)
+                values.append(value)
                 build, read = build + code, read + skip
             else:
                 build, read = build + skip, read + skip
@@ -48,9 +49,9 @@ class Layout:
             raise TypeError(f"{layer.__name__} has {found}, not {varying}")
         self._pack = Struct(build).pack
         self.unpack = Struct(read).unpack_from  # (data, offset) -> the varying values of the fixed part
-        self.first: int = first.default or 0
+        self.first: int = constants.get(first.name, first.default or 0)
         self.size = Struct(build).size
-        self._constants = tuple(constants)
+        self._constants = tuple(values)
 
     def pack(self, length: int, *values: int | bytes) -> bytes:
         """The octets of the fixed part; struct.error when a value does not fit its field."""
@@ -60,8 +61,8 @@ class Layout:
 class OptionLayout(Layout):
     """A mobility option: type, length, data (RFC 6275 section 6.2.1), and the padding that goes in front of it."""
 
-    def __init__(self, layer: type[Packet], *varying: str) -> None:
-        super().__init__(layer, *varying)
+    def __init__(self, layer: type[Packet], *varying: str, **constants: int) -> None:
+        super().__init__(layer, *varying, **constants)
         default = layer.fields_desc[1].default
         if not self.tail and default != self.size - 2:
             raise TypeError(f"{layer.__name__} says it has {default} octets of data and has {self.size - 2}")

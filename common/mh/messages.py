@@ -1,13 +1,16 @@
 """The messages of the mobility protocol as the cores see them: frozen values, seconds, enums, addresses.
 
 The octets are defined in `layers.py` (scapy) and converted by `codec.py`; nothing here knows them.
-Sources: RFC 6275 section 6.1 (messages), RFC 5213 section 8 (options), RFC 4283 (MN-ID).
+Sources: RFC 6275 section 6.1 (messages), RFC 5213 section 8 (options), RFC 4283 (MN-ID), RFC 5846 section 5
+(revocation), docs/protocol.md (Context Reflector).
 """
 
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from ipaddress import IPv6Address, IPv6Network
 from typing import ClassVar, Self
+
+from common.mh import code_points
 
 ALL_ZERO_PREFIX = IPv6Network("::/0")  # RFC 5213 8.3: "allocate one for me"
 ALL_ZERO_ADDRESS = IPv6Address("::")
@@ -95,7 +98,7 @@ class UpdateFlag(IntFlag):
     BULK = 0x0040
     MULTICAST_SUBSCRIPTION = 0x0020
     DISTRIBUTED = 0x0010
-    CONTEXT = 0x0008  # Context Reflector: unassigned at IANA
+    CONTEXT = code_points.DEFAULT.update_flag  # Context Reflector; unassigned at IANA
 
 
 class AckFlag(IntFlag):
@@ -108,7 +111,7 @@ class AckFlag(IntFlag):
     BULK = 0x08
     MULTICAST_SUBSCRIPTION = 0x04
     DISTRIBUTED = 0x02
-    CONTEXT = 0x01  # Context Reflector: unassigned at IANA
+    CONTEXT = code_points.DEFAULT.ack_flag  # Context Reflector; unassigned at IANA
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 from scapy.layers.inet6 import MIP6OptAltCoA, MIP6OptBRAdvice, MIP6OptMNID
 
 from common.errors import MalformedMessage
+from common.mh.context_reflection import MIP6OptContextData
 from common.mh.layers import (
     MIP6OptAccessTechnologyType,
     MIP6OptHandoffIndicator,
@@ -20,14 +21,25 @@ from common.mh.layers import (
     MIP6OptTimestamp,
 )
 from common.mh.layout import PADDING, OptionLayout
-from common.mh.messages import ALL_ZERO_PREFIX, AccessTechnologyType, HandoffIndicator, MnId, Timestamp
+from common.mh.messages import (
+    ALL_ZERO_PREFIX,
+    AccessTechnologyType,
+    ContextData,
+    HandoffIndicator,
+    MnId,
+    Timestamp,
+)
 
+MAX_OCTETS = 8 * 256  # of a message: Header Len is one octet
 _PAD1 = 0
 _PREFIX_MASKS = [(1 << 128) - (1 << 128 - length) for length in range(129)]
 SECONDS_PER_UNIT = 4  # RFC 6275 sections 6.1.7, 6.1.8 and 6.2.4
 # The RFC has no limit. This one makes sure that the answer to any message, which repeats all of its options and aligns
 # them, fits into a Mobility Header.
 MAX_HOME_NETWORK_PREFIXES = 32
+MAX_CONTEXT_OPTION = 253  # octets of data beside the Feature Profile Type
+CONTEXT_OPTION_HEADER = 4  # octets: type, length, Feature Profile Type
+_RESERVED_FEATURES = (0, 0xFFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ class Option:
     """`attribute` of a message; `to_fields` gives the layer's varying fields, `from_fields` takes them.
 
     `from_fields` raises MalformedMessage for what is no value. Of an option that may be there more than once the
-    attribute is a tuple.
+    attribute is a tuple; `split` makes of it what one option can say each, `join` the reverse.
     """
 
     attribute: str
@@ -43,6 +55,8 @@ class Option:
     to_fields: Callable[[Any], tuple[Any, ...]]
     from_fields: Callable[..., Any]
     at_most: int = 1
+    split: Callable[[tuple[Any, ...]], Iterable[Any]] = tuple
+    join: Callable[[list[Any]], tuple[Any, ...]] = tuple
 
 
 def units(seconds: int) -> int:
@@ -76,18 +90,46 @@ def _home_network_prefix(length: int, octets: bytes) -> IPv6Network:
     return IPv6Network((network, length))
 
 
+def _mn_id(subtype: int, value: bytes) -> MnId:
+    if not value:
+        raise MalformedMessage("empty-mn-id")
+    return MnId(subtype, value)
+
+
 def _mn_ll_id(octets: bytes) -> bytes:
     if not octets:
         raise MalformedMessage("bad-option-length", "mn_ll_id")
     return octets
 
 
+def _split(contexts: tuple[ContextData, ...]) -> Iterable[ContextData]:
+    """The options of these features, each feature's one after the other; one of no data has an option, too."""
+    seen: set[int] = set()
+    for context in contexts:
+        if context.feature in seen or context.feature in _RESERVED_FEATURES:
+            raise ValueError(f"feature {context.feature} is {'there twice' if context.feature in seen else 'reserved'}")
+        seen.add(context.feature)
+        for start in range(0, len(context.data) or 1, MAX_CONTEXT_OPTION):
+            yield ContextData(context.feature, context.data[start : start + MAX_CONTEXT_OPTION])
+
+
+def _join(options: list[ContextData]) -> tuple[ContextData, ...]:
+    """The features of these options; what has a reserved number is skipped, as an option is that nobody knows."""
+    found: dict[int, list[bytes]] = {}
+    for option in options:
+        if option.feature not in _RESERVED_FEATURES:
+            found.setdefault(option.feature, []).append(option.data)
+    return tuple(ContextData(feature, b"".join(data)) for feature, data in found.items())
+
+
 MN_ID = Option(
     "mn_id",
     OptionLayout(MIP6OptMNID, "subtype", "id"),
     to_fields=lambda mn_id: (mn_id.subtype, mn_id.value),
-    from_fields=MnId,
+    from_fields=_mn_id,
 )
+# In an answer it may be empty: so is answered what had none (RFC 5213 section 5.3.6).
+REPEATED_MN_ID = replace(MN_ID, from_fields=MnId)
 HOME_NETWORK_PREFIX = Option(
     "hnps",
     OptionLayout(MIP6OptHomeNetworkPrefix, "plen", "prefix"),
@@ -139,6 +181,19 @@ BINDING_REFRESH_ADVICE = Option(
 )
 
 
+def context_data(option_type: int) -> Option:
+    """The option that carries a feature's context, under this number."""
+    return Option(
+        "contexts",
+        OptionLayout(MIP6OptContextData, "ftp", "data", otype=option_type),
+        to_fields=lambda context: (context.feature, context.data),
+        from_fields=ContextData,
+        at_most=MAX_OCTETS // CONTEXT_OPTION_HEADER,
+        split=_split,
+        join=_join,
+    )
+
+
 def by_type(options: Iterable[Option]) -> dict[int, Option]:
     """The options that a message may carry, for `decode`; in this order they are sent."""
     return {option.layout.first: option for option in options}
@@ -151,19 +206,19 @@ def encode(message: object, known: dict[int, Option], start: int) -> bytes:
         value = getattr(message, option.attribute)
         if value is None:
             continue
-        for item in (value,) if option.at_most == 1 else value:
+        for item in (value,) if option.at_most == 1 else option.split(value):
             octets += option.layout.build(start + len(octets), option.to_fields(item))
     return octets + PADDING[-(start + len(octets)) % 8]
 
 
-def decode(data: bytes, start: int, known: dict[int, Option]) -> dict[str, Any]:
-    """The values of the options in data[start:] by attribute.
+def decode(data: bytes, start: int, known: dict[int, Option], found: dict[str, Any]) -> dict[str, Any]:
+    """`found` and to it, by attribute, the values of the options in data[start:].
 
     Skipped are options that are not `known`, be it that nobody knows them or that they have no meaning in this message
     (RFC 6275 section 6.2.1), and padding, whatever it holds (section 6.2.3); alignment is the sender's duty. Reasons:
-    option-overrun, bad-option-length, bad-prefix-length, duplicate-option, too-many-options.
+    option-overrun, bad-option-length, bad-prefix-length, duplicate-option, too-many-options, empty-mn-id.
     """
-    found: dict[str, Any] = {}
+    several: list[Option] = []
     end = len(data)
     while start < end:
         option_type = data[start]
@@ -173,16 +228,23 @@ def decode(data: bytes, start: int, known: dict[int, Option]) -> dict[str, Any]:
         if start + 2 > end or (after := start + 2 + data[start + 1]) > end:
             raise MalformedMessage("option-overrun", f"option {option_type} at octet {start}")
         if option := known.get(option_type):
+            attribute = option.attribute
             fields = option.layout.read(data, start, after)
             if fields is None:
-                raise MalformedMessage("bad-option-length", option.attribute)
+                raise MalformedMessage("bad-option-length", attribute)
             value = option.from_fields(*fields)
-            if option.at_most > 1:
-                value = (*found.get(option.attribute, ()), value)
-                if len(value) > option.at_most:
-                    raise MalformedMessage("too-many-options", f"{option.attribute}, more than {option.at_most}")
-            elif option.attribute in found:  # RFC 5213 8.1, 8.2: "there cannot be more than one instance"
-                raise MalformedMessage("duplicate-option", option.attribute)
-            found[option.attribute] = value
+            if attribute not in found:
+                if option.at_most > 1:
+                    several.append(option)
+                    value = [value]
+                found[attribute] = value
+            elif option.at_most == 1:  # RFC 5213 8.1, 8.2: "there cannot be more than one instance"
+                raise MalformedMessage("duplicate-option", attribute)
+            elif len(found[attribute]) == option.at_most:
+                raise MalformedMessage("too-many-options", f"{attribute}, more than {option.at_most}")
+            else:
+                found[attribute].append(value)
         start = after
+    for option in several:
+        found[option.attribute] = option.join(found[option.attribute])
     return found

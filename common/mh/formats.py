@@ -1,0 +1,242 @@
+"""Every message: the layout of its fixed part, what its fields mean, the options it may carry.
+
+A message is a row here; `codec.py` needs to know nothing else of it. The format itself is in the scapy layers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from ipaddress import IPv6Address
+from typing import Any
+
+from scapy.layers.inet6 import MIP6MH_BE
+
+from common.errors import MalformedMessage
+from common.mh import options
+from common.mh.code_points import DEFAULT, CodePoints
+from common.mh.context_reflection import MIP6MH_CC, MIP6MH_CR, MIP6MH_CRAck
+from common.mh.layers import MIP6MH_PBA, MIP6MH_PBU
+from common.mh.layout import Layout
+from common.mh.messages import (
+    AckFlag,
+    BindingError,
+    BindingRevocationAck,
+    BindingRevocationIndication,
+    ContextContinuation,
+    ContextReflection,
+    ContextReflectionAck,
+    Message,
+    ProxyBindingAck,
+    ProxyBindingUpdate,
+    RevocationFlag,
+    RevocationStatus,
+    RevocationTrigger,
+    Status,
+    UpdateFlag,
+)
+from common.mh.options import Option, seconds, units
+from common.mh.revocation import MIP6MH_BRA, MIP6MH_BRI
+
+_ACKNOWLEDGE = 0x80  # of a Context Reflection
+_TENTHS_MAX = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """`to_fields` gives the varying fields of `layout`; of these `from_fields` makes attributes of the message.
+
+    `from_fields` raises MalformedMessage for what is no such message.
+    """
+
+    message: type[Message]
+    layout: Layout
+    options: dict[int, Option]
+    to_fields: Callable[[Any], tuple[int | bytes, ...]]
+    from_fields: Callable[..., dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """All of them. `by_mh_type` has those that have an MH type to themselves.
+
+    In `by_subtype` are, by MH type, the formats that the octet behind the header tells apart, and the name of the
+    refusal when it is none of them.
+    """
+
+    by_message: dict[type[Message], Format] = field(default_factory=dict)
+    by_mh_type: dict[int, Format] = field(default_factory=dict)
+    by_subtype: dict[int, tuple[str, dict[int, Format]]] = field(default_factory=dict)
+
+
+def formats(points: CodePoints) -> Formats:
+    """The formats under these code points."""
+    context_data = options.context_data(points.context_data_option)
+    registration, revocation = _registration(points, context_data), _revocation()
+    extension = _extension(points, context_data)
+    return Formats(
+        {row.message: row for table in (registration, revocation, extension) for row in table.values()},
+        registration,
+        {
+            16: ("unknown-revocation-type", revocation),
+            points.mh_type: ("unknown-experimental-subtype", extension),
+        },
+    )
+
+
+def _registration(points: CodePoints, context_data: Option) -> dict[int, Format]:
+    """RFC 5213 section 8.1, 8.2 and RFC 6275 section 6.1.9, with the context flag and Context Data."""
+    shared = (
+        options.HOME_NETWORK_PREFIX,
+        options.HANDOFF_INDICATOR,
+        options.ACCESS_TECHNOLOGY_TYPE,
+        options.MN_LINK_LAYER_IDENTIFIER,
+        options.LINK_LOCAL_ADDRESS,
+        options.TIMESTAMP,
+    )
+    update_bits = _exchange(points.update_flag, DEFAULT.update_flag)
+    ack_bits = _exchange(points.ack_flag, DEFAULT.ack_flag)
+
+    @cache  # of at most 65,536; an IntFlag takes long to make
+    def update_flags(bits: int) -> UpdateFlag:
+        flags = UpdateFlag(update_bits(bits))
+        if UpdateFlag.PROXY not in flags:
+            raise MalformedMessage("not-a-proxy-binding-update")
+        return flags
+
+    @cache
+    def ack_flags(bits: int) -> AckFlag:
+        flags = AckFlag(ack_bits(bits))
+        if AckFlag.PROXY not in flags:
+            raise MalformedMessage("not-a-proxy-binding-ack")
+        return flags
+
+    return {
+        5: Format(
+            ProxyBindingUpdate,
+            Layout(MIP6MH_PBU, "seq", "flags", "mhtime"),
+            options.by_type((options.MN_ID, *shared, options.ALTERNATE_CARE_OF_ADDRESS, context_data)),
+            lambda pbu: (pbu.sequence, update_bits(pbu.flags), units(pbu.lifetime)),
+            lambda sequence, bits, lifetime: {
+                "sequence": sequence,
+                "flags": update_flags(bits),
+                "lifetime": seconds(lifetime),
+            },
+        ),
+        6: Format(
+            ProxyBindingAck,
+            Layout(MIP6MH_PBA, "status", "flags", "seq", "mhtime"),
+            options.by_type((options.REPEATED_MN_ID, *shared, options.BINDING_REFRESH_ADVICE, context_data)),
+            lambda pba: (pba.status, ack_bits(pba.flags), pba.sequence, units(pba.lifetime)),
+            lambda status, bits, sequence, lifetime: {
+                "status": Status(status),
+                "flags": ack_flags(bits),
+                "sequence": sequence,
+                "lifetime": seconds(lifetime),
+            },
+        ),
+        # RFC 6275 6.1.9 knows no option that is valid here, but they must be well-formed to be skipped.
+        7: Format(
+            BindingError,
+            Layout(MIP6MH_BE, "status", "ha"),
+            {},
+            lambda error: (error.status, error.home_address.packed),
+            lambda status, address: {"status": status, "home_address": IPv6Address(address)},
+        ),
+    }
+
+
+def _revocation() -> dict[int, Format]:
+    """RFC 5846 section 5."""
+    return {
+        1: Format(
+            BindingRevocationIndication,
+            Layout(MIP6MH_BRI, "trigger", "seq", "flags"),
+            options.by_type((options.MN_ID, options.HOME_NETWORK_PREFIX)),
+            lambda bri: (bri.trigger, bri.sequence, bri.flags),
+            lambda trigger, sequence, bits: {
+                "trigger": RevocationTrigger(trigger),
+                "sequence": sequence,
+                "flags": RevocationFlag(bits),
+            },
+        ),
+        2: Format(
+            BindingRevocationAck,
+            Layout(MIP6MH_BRA, "status", "seq", "flags"),
+            options.by_type((options.REPEATED_MN_ID, options.HOME_NETWORK_PREFIX)),
+            lambda bra: (bra.status, bra.sequence, bra.flags),
+            lambda status, sequence, bits: {
+                "status": RevocationStatus(status),
+                "sequence": sequence,
+                "flags": RevocationFlag(bits),
+            },
+        ),
+    }
+
+
+def _extension(points: CodePoints, context_data: Option) -> dict[int, Format]:
+    """docs/protocol.md."""
+    of_the_mn = (options.HOME_NETWORK_PREFIX, options.MN_LINK_LAYER_IDENTIFIER)
+
+    def layout(layer: type, subtype: int, *varying: str) -> Layout:
+        return Layout(layer, *varying, mhtype=points.mh_type, subtype=subtype)
+
+    return {
+        points.context_reflection: Format(
+            ContextReflection,
+            layout(MIP6MH_CR, points.context_reflection, "flags", "seq", "mhtime"),
+            options.by_type((options.MN_ID, *of_the_mn, context_data)),
+            lambda cr: (_ACKNOWLEDGE * cr.acknowledge, cr.sequence, _tenths(cr.lifetime)),
+            lambda bits, sequence, lifetime: {
+                "acknowledge": bool(bits & _ACKNOWLEDGE),
+                "sequence": sequence,
+                "lifetime": lifetime / 10,
+            },
+        ),
+        points.context_reflection_ack: Format(
+            ContextReflectionAck,
+            layout(MIP6MH_CRAck, points.context_reflection_ack, "status", "seq", "mhtime"),
+            options.by_type((options.REPEATED_MN_ID, *of_the_mn)),
+            lambda ack: (ack.status, ack.sequence, _tenths(ack.lifetime)),
+            lambda status, sequence, lifetime: {
+                "status": Status(status),
+                "sequence": sequence,
+                "lifetime": lifetime / 10,
+            },
+        ),
+        points.context_continuation: Format(
+            ContextContinuation,
+            layout(MIP6MH_CC, points.context_continuation, "seq", "mhtime", "part", "parts"),
+            options.by_type((options.MN_ID, *of_the_mn, context_data)),
+            lambda cc: (cc.sequence, _tenths(cc.lifetime), *_part(cc.part, cc.parts)),
+            _continuation,
+        ),
+    }
+
+
+def _continuation(sequence: int, lifetime: int, part: int, parts: int) -> dict[str, Any]:
+    if not 1 <= part < parts:
+        raise MalformedMessage("bad-part-number", f"{part} of {parts}")
+    return {"sequence": sequence, "lifetime": lifetime / 10, "part": part, "parts": parts}
+
+
+def _part(part: int, parts: int) -> tuple[int, int]:
+    if not 1 <= part < parts:
+        raise ValueError(f"part {part} of {parts}: part 0 is the PBU, PBA or CR")
+    return part, parts
+
+
+def _tenths(lifetime: float) -> int:
+    """Seconds as the extension counts them, in units of 100 ms; ValueError if it cannot say that."""
+    if not 0 <= lifetime <= _TENTHS_MAX / 10:
+        raise ValueError(f"{lifetime} s is not from 0 to {_TENTHS_MAX / 10} s")
+    count = round(lifetime * 10)
+    if abs(lifetime * 10 - count) > 1e-6:
+        raise ValueError(f"{lifetime} s is not a multiple of 0.1 s")
+    return count
+
+
+def _exchange(first: int, second: int) -> Callable[[int], int]:
+    """Bits with these two exchanged, so that none is lost; the function is its own reverse."""
+    if first == second:
+        return int
+    return lambda bits: bits ^ (first | second) if bool(bits & first) != bool(bits & second) else int(bits)
