@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from pyroute2.netlink import NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
 
-from testbed.node import LabError, Node, enter_namespace, run
+from testbed.node import LabError, Node, enter_namespace, now_ns, run, sleep_until, uninterrupted
 from testbed.topology import AIR, Bridge, Egress, Topology
 
 # A netem queue never drops for its length: 100,000 packets are 50 s of 2,000 packets/s.
@@ -179,8 +179,8 @@ class Air:
         """
         leave = self._leave(places, but=places)
         arrive = [self._up[place] for place in places.items()]
-        with _uninterrupted():
-            time.sleep(max(0.0, ((at_ns or 0) - _now_ns()) / 1e9))
+        with uninterrupted():
+            sleep_until(at_ns or 0)
             began_s = time.monotonic()
             detached = self._change(leave)
             time.sleep(max(0.0, began_s + l2_s - time.monotonic()))  # clock_nanosleep, since Python 3.11
@@ -190,9 +190,9 @@ class Air:
         return [self._down[mn, mag] for mn in mns for mag in self._mags if mag != but.get(mn)]
 
     def _change(self, messages: list[bytes]) -> Moment:
-        began_ns = _now_ns()
+        began_ns = now_ns()
         self._socket.send(b"".join(messages))
-        done_ns = _now_ns()
+        done_ns = now_ns()
         # The kernel has carried everything out when send returns; without NLM_F_ACK it answers errors alone.
         with suppress(BlockingIOError):
             error = -int(_ERROR.unpack_from(self._socket.recv(4096), _NETLINK_HEADER_SIZE)[0])
@@ -209,21 +209,3 @@ def _link_message(index: int, *, up: bool) -> bytes:
     message["header"]["flags"] = NLM_F_REQUEST
     message.encode()
     return bytes(message.data)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """This process runs as soon as it may and until it sleeps.
-
-    Else the first MN's MAG, woken by its carrier, has the processor while the last MN still waits to be detached.
-    """
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, policy, parameters)
-
-
-def _now_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_REALTIME)

@@ -48,6 +48,30 @@ def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0, p
     return value
 
 
+def now_ns() -> int:
+    """CLOCK_REALTIME: the clock of captures and journals."""
+    return time.clock_gettime_ns(time.CLOCK_REALTIME)
+
+
+def sleep_until(moment_ns: int) -> None:
+    """Sleep until a moment by CLOCK_REALTIME, if it is not past."""
+    time.sleep(max(0, moment_ns - now_ns()) / 1e9)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """This process runs as soon as it may and until it sleeps.
+
+    Else what it has just woken (a MAG, by its carrier) would have the processor before it is done.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 class Process:
     """A child process. `output` is the file that its standard error goes to."""
 

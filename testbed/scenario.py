@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from testbed.lab import Lab
-from testbed.node import LabError, wait_until
+from testbed.node import LabError, now_ns, sleep_until, uninterrupted, wait_until
 from testbed.topology import Impairment
 from testbed.traffic import Load, Ping, Stream, capture_all, next_arrival_ns, stop_all, stream_ports
 from testbed.visit import LabSpec
@@ -129,7 +129,7 @@ class _Run:
         logs = self._records / "logs"
         captures = capture_all(visible, set(self._mns), self._records / "captures", logs)
         self._start_traffic(addresses, logs)
-        start_ns = _now_ns()
+        start_ns = now_ns()
         self._settle(start_ns)
         gc.collect()
         gc.disable()  # no collection in a moment that is measured
@@ -184,9 +184,18 @@ class _Run:
         for mn in self._mns:
             self._downlinks[mn].start(addresses[mn].ip, load)
             self._uplinks[mn].start(cn, load)
+        # Side by side within one interval, each always at the same point of it (see `_next_beat_ns`).
+        step_ns = round(1e9 / load.rate_pps / (2 * len(self._mns) + 1))
+        for number, stream in enumerate(self._streams()):
+            wait_until(stream.calling, "iperf3 does not connect")
+            with uninterrupted():
+                if number:
+                    sleep_until(self._next_beat_ns() + number * step_ns)
+                stream.release()
+            wait_until(stream.connected, "iperf3 does not start")
+        sleep_until(self._next_beat_ns())
+        for mn in self._mns:
             self._pings[mn] = Ping(nodes[mn], cn, self._lab.topology.rtt_s, files)
-        for stream in self._streams():
-            wait_until(stream.connected, "iperf3 does not connect")
 
     def _hand_over(self, index: int, here: Mapping[str, str], there: Mapping[str, str]) -> None:
         detached, attached = self._lab.move_all(there, self._scenario.l2_ms / 1000, self._next_beat_ns())
@@ -209,8 +218,8 @@ class _Run:
         """A moment soon: a quarter of the way from one downlink packet of the first MN to the next.
 
         A gap is seen in steps of the packets' interval: where in it the MN leaves decides whether the same handover
-        shows one packet more or less. Always the same point makes runs comparable. Half way would be no good: with L2
-        and RTT whole numbers of intervals a processing time of half an interval would make the difference.
+        shows one packet more or less. Doing everything at the same point makes runs comparable. Half way would be no
+        good: with L2 and RTT whole numbers of intervals, half an interval of processing would make the difference.
         """
         interval_ns = round(1e9 / self._scenario.rate_pps)
         mn = self._mns[0]
@@ -236,9 +245,10 @@ class _Run:
 
     def _stop_traffic(self) -> tuple[int, dict[str, Any], dict[str, Any]]:
         """When it stopped, what iperf3 and ping counted; nothing is under way any more."""
+        sleep_until(self._next_beat_ns())
         for stream in self._streams():
             stream.pause()
-        stop_ns = _now_ns()
+        stop_ns = now_ns()
         # A request and its answer run behind the last packet of either direction.
         self._wait_for_answers(stop_ns)
         for stream in self._streams():
@@ -275,7 +285,3 @@ class _Run:
 def _routes(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     routes = {f"{here[mn]} to {there[mn]}" for mn in here}
     return next(iter(routes)) if len(routes) == 1 else f"{len(here)} mobile nodes"
-
-
-def _now_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_REALTIME)

@@ -26,7 +26,7 @@ _TAIL_OCTETS = 4096
 _DISCARD_PORT = 9
 _MN_KIB = 4096
 _FIXED_KIB = 16384  # carry the traffic of all MNs, and see each packet twice or thrice
-_TCP_LISTEN = "0A"  # include/net/tcp_states.h
+_TCP_ESTABLISHED, _TCP_LISTEN = "01", "0A"  # include/net/tcp_states.h
 _ETH_P_IPV6 = 0x86DD
 _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@qq")
@@ -86,14 +86,11 @@ class Stream:
         self._sender: Process | None = None
 
     def listening(self) -> bool:
-        self._receiver.require_alive()
-        sockets = Path(f"/proc/{self._receiver.pid}/net/tcp6").read_text().splitlines()[1:]
-        return any(
-            fields[1].endswith(f":{self.port:04X}") and fields[3] == _TCP_LISTEN for fields in map(str.split, sockets)
-        )
+        return self._has_control_socket(_TCP_LISTEN)
 
     def start(self, receiver: IPv6Address, load: Load) -> None:
-        """Start sending, once `listening`."""
+        """Start the sender, once `listening`; it sends nothing before `release`."""
+        self._receiver.signal(signal.SIGSTOP)
         # iperf3 looks at its rate whenever its pacing timer fires: at the interval of the packets this is one packet
         # each time, evenly spaced; its default of 1 ms costs a thousand wake-ups a second.
         interval_us = round(1e6 / load.rate_pps)
@@ -107,6 +104,17 @@ class Stream:
             output=self._file("sender.json"),
             errors=self._file("sender.err"),
         )
+
+    def calling(self) -> bool:
+        """Whether the sender waits for the receiver's first word."""
+        return self._has_control_socket(_TCP_ESTABLISHED)
+
+    def release(self) -> None:
+        """Have the receiver answer, once the sender is `calling`.
+
+        From here on it is a fixed exchange of messages to the first packet; starting a program is not so punctual.
+        """
+        self._receiver.signal(signal.SIGCONT)
 
     def connected(self) -> bool:
         """Whether the sender has its UDP socket, which it opens last of all."""
@@ -148,6 +156,11 @@ class Stream:
             **{key: received[key] for key in ("packets", "lost_packets", "out_of_order", "jitter_ms")},
             "packets_sent": sent["packets"],
         }
+
+    def _has_control_socket(self, state: str) -> bool:
+        self.require_alive()
+        sockets = Path(f"/proc/{self._receiver.pid}/net/tcp6").read_text().splitlines()[1:]
+        return any(fields[1].endswith(f":{self.port:04X}") and fields[3] == state for fields in map(str.split, sockets))
 
     def _counted(self, side: str) -> dict[str, Any]:
         report = _load(self._file(f"{side}.json"))

@@ -1,11 +1,10 @@
 """The lab's network without the daemons, on the kernel: links, delays, carrier, moves."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
+import multiprocessing
+import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -108,25 +107,22 @@ def test_impairment_is_on_signalling_only() -> None:
 
 
 def test_a_killed_lab_leaves_no_process(tmp_path: Path) -> None:
-    program = f"""
-import os, time
-from pathlib import Path
-from testbed.network import Network
-from testbed.topology import build
-with Network(build()) as network:
-    streams = dict(output=Path({str(tmp_path)!r}, "out"), errors=Path({str(tmp_path)!r}, "err"))
-    children = [network.nodes["mn"].spawn(["sleep", "1000"], **streams),
-                network.nodes["mn"].fork("child", lambda: time.sleep(1000), Path({str(tmp_path)!r}, "log"))]
-    print(*(child.pid for child in children), flush=True)
-    time.sleep(1000)
-"""
-    lab = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert lab.stdout is not None
-    with lab.stdout:
-        children = [int(pid) for pid in lab.stdout.readline().split()]
+    def lab(say: Connection) -> None:
+        with Network(build()) as network:
+            node = network.nodes["mn"]
+            program = node.spawn(["sleep", "1000"], output=tmp_path / "out", errors=tmp_path / "errors")
+            function = node.fork("child", lambda: time.sleep(1000), tmp_path / "log")
+            say.send([program.pid, function.pid])
+            time.sleep(1000)
+
+    fork = multiprocessing.get_context("fork")
+    hear, say = fork.Pipe(duplex=False)
+    keeper = fork.Process(target=lab, args=(say,))
+    keeper.start()
+    children = hear.recv()
     assert len(children) == 2
-    os.kill(lab.pid, signal.SIGKILL)
-    lab.wait()
+    keeper.kill()
+    keeper.join()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "the end of the children", 5.0)
 
 

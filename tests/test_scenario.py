@@ -1,0 +1,50 @@
+"""Where MNs go in a run, and which runs are refused before anything is built."""
+
+from itertools import islice, pairwise
+
+import pytest
+
+from testbed.node import LabError
+from testbed.scenario import Scenario
+
+
+def _places(count: int, **spec: object) -> list[dict[str, str]]:
+    return list(islice(Scenario.of(spec).places(), count + 1))
+
+
+def test_with_two_mags_mns_go_back_and_forth() -> None:
+    assert [place["mn"] for place in _places(3)] == ["mag1", "mag2", "mag1", "mag2"]
+
+
+def test_a_path_is_repeated_and_may_close_upon_itself() -> None:
+    for path in (["mag1", "mag3", "mag2"], ["mag1", "mag3", "mag2", "mag1"]):
+        places = _places(4, mags=3, path=path)
+        assert [place["mn"] for place in places] == ["mag1", "mag3", "mag2", "mag1", "mag3"]
+
+
+def test_a_seed_decides_where_all_mns_go_and_every_step_leads_elsewhere() -> None:
+    places = _places(50, mags=4, mns=3, seed=7)
+    assert places == _places(50, mags=4, mns=3, seed=7)
+    assert places != _places(50, mags=4, mns=3, seed=8)
+    for here, there in pairwise(places):
+        assert set(here) == {"mn1", "mn2", "mn3"}
+        assert all(here[mn] != there[mn] for mn in here)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"mags": 1}, "two MAGs"),
+        ({"path": ["mag1", "mag3"]}, "mag3"),
+        ({"path": ["mag1"]}, "path"),
+        ({"path": ["mag1", "mag1"]}, "path"),
+    ],
+)
+def test_an_impossible_run_is_refused(spec: dict[str, object], reason: str) -> None:
+    with pytest.raises(LabError, match=reason):
+        Scenario.of(spec)
+
+
+def test_an_impossible_impairment_is_refused() -> None:
+    with pytest.raises(LabError, match="impairment"):
+        Scenario.of({"impair": "loss=much"}).lab_spec()
