@@ -24,7 +24,7 @@ class State(Enum):
 TRANSITIONS: dict[State | None, frozenset[State | None]] = {
     None: frozenset({State.REGISTERED}),
     State.REGISTERED: frozenset({State.REGISTERED, State.DEREGISTERED, State.CONTEXT, None}),
-    State.DEREGISTERED: frozenset({State.REGISTERED, None}),
+    State.DEREGISTERED: frozenset({State.DEREGISTERED, State.REGISTERED, None}),
     State.CONTEXT: frozenset({State.REGISTERED, State.CONTEXT, None}),
 }
 

@@ -1,12 +1,13 @@
 """Home network prefixes: which are given, which are free (RFC 5213 section 5.3.2).
 
-A prefix that was given back waits behind all that were never used, so that stale routes and caches out in the network
-have forgotten it before its next owner comes.
+A prefix that was given back waits behind all that were never used: its owner, who may come back with the addresses that
+it made of it, finds it free, and stale routes and caches have forgotten it before another one comes.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Network
+
+from common.mh.messages import MnId
 
 
 class HnpPool:
@@ -17,21 +18,28 @@ class HnpPool:
         self._reserved = frozenset(reserved)
         self._length = length
         self._fresh = self._unused()
-        self._returned: deque[IPv6Network] = deque()
-        self._given: set[IPv6Network] = set()
+        self._returned: dict[IPv6Network, MnId] = {}  # oldest first
+        self._last: dict[MnId, IPv6Network] = {}
+        self._given: dict[IPv6Network, MnId] = {}
 
-    def allocate(self) -> IPv6Network | None:
-        """A prefix that nobody has, or None when all are given."""
-        prefix = next(self._fresh, None) or (self._returned.popleft() if self._returned else None)
-        if prefix is not None:
-            self._given.add(prefix)
+    def allocate(self, owner: MnId) -> IPv6Network | None:
+        """The prefix that this MN had last, else one that nobody has, or None when all are given."""
+        prefix = self._last.get(owner)
+        if prefix not in self._returned:
+            prefix = next(self._fresh, None) or next(iter(self._returned), None)
+        if prefix is None:
+            return None
+        former = self._returned.pop(prefix, owner)
+        if self._last.get(former) == prefix:
+            del self._last[former]
+        self._given[prefix] = owner
         return prefix
 
     def release(self, prefix: IPv6Network) -> None:
         """Take a prefix back; one that is not of the pools (a subscriber's own) is none of our business."""
-        if prefix in self._given:
-            self._given.remove(prefix)
-            self._returned.append(prefix)
+        if owner := self._given.pop(prefix, None):
+            self._last[owner] = prefix
+            self._returned[prefix] = owner
 
     def _unused(self) -> Iterator[IPv6Network]:
         for pool in self.pools:

@@ -236,7 +236,7 @@ class LocalMobilityAnchor:
         if fixed:
             free = tuple(prefix for prefix in wanted or fixed if self.binding_cache.owner(prefix) is None)
             return free or Status.INSUFFICIENT_RESOURCES
-        prefix = self._pool.allocate()
+        prefix = self._pool.allocate(mn_id)
         return (prefix,) if prefix else Status.INSUFFICIENT_RESOURCES
 
     def _remove(self, bce: BindingCacheEntry) -> None:

@@ -2,9 +2,11 @@
 
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from common.config import BindingLifetime, LinkLayerId, NetworkAccessIdentifier, Section, load, only_once
+import msgspec
+
+from common.config import BindingLifetime, LinkLayerId, NetworkAccessIdentifier, Seconds, Section, load, only_once
 from common.errors import ConfigError
 
 
@@ -13,13 +15,42 @@ class Mag(Section, frozen=True, kw_only=True):
 
     address: IPv6Address
     lma: IPv6Address
-    scheme: Literal["pmipv6"] = "pmipv6"
+    scheme: Literal["pmipv6", "context-reflector"] = "pmipv6"
     access_interfaces: tuple[str, ...] = ()
     access_technology: int = 4
     attachment: tuple[Literal["link", "router-solicitation"], ...] = ("link", "router-solicitation")
     lifetime: BindingLifetime = 3600
     control_socket: Path = Path("/run/context-reflector/magd.sock")
     journal: Path | None = None
+
+
+class ContextReflector(Section, frozen=True, kw_only=True):
+    """[context_reflector]: `neighbours` are the MAGs to which an MN may leave; with one, it is where every MN goes."""
+
+    neighbours: tuple[IPv6Address, ...] = ()
+    context_lifetime: Seconds = 10.0
+    hold_packets: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1024
+
+
+class OpaqueContext(Section, frozen=True, kw_only=True):
+    """[[mobile_node.opaque_context]]: octets that travel with the MN; `hex` or `file` gives them."""
+
+    feature: Annotated[int, msgspec.Meta(ge=0xFF00, le=0xFFFE)]
+    hex: str | None = None
+    file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.hex is None) == (self.file is None):
+            raise ConfigError("an opaque context has either hex or file")
+        try:
+            self.octets()
+        except ValueError:
+            raise ConfigError(f"opaque context {self.feature:#06x}: not hexadecimal digits") from None
+        except OSError as error:
+            raise ConfigError(f"opaque context {self.feature:#06x}: {self.file}: {error.strerror}") from None
+
+    def octets(self) -> bytes:
+        return bytes.fromhex(self.hex) if self.hex is not None else self.file.read_bytes() if self.file else b""
 
 
 class MobileNode(Section, frozen=True, kw_only=True):
@@ -31,12 +62,14 @@ class MobileNode(Section, frozen=True, kw_only=True):
     mn_id: NetworkAccessIdentifier
     ll_id: LinkLayerId | None = None
     interface: str | None = None
+    opaque_context: tuple[OpaqueContext, ...] = ()
 
 
 class MagdConfig(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     mag: Mag
+    context_reflector: ContextReflector = ContextReflector()
     mobile_node: tuple[MobileNode, ...] = ()
 
     def __post_init__(self) -> None:

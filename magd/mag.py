@@ -1,13 +1,13 @@
 """The mobile access gateway, RFC 5213 section 6, without sockets, clocks or kernel.
 
 `attached`, `detached` and `solicited` come from the attachment sources, `receive` from the LMA. State lies in the
-binding update list; `_judge` decides what a Proxy Binding Acknowledgement leads to (section 6.9.1.2). The scheme in
-`magd/handover` decides what a handover does to packets.
+binding update list; `acknowledgement.py` decides what an answer of the LMA leads to. The scheme in `magd/handover`
+decides what a handover does to packets.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 from math import inf
 
 from common.actions import Action, Advertise, Forward, Note, Send
@@ -21,24 +21,26 @@ from common.mh.messages import (
     MnId,
     ProxyBindingAck,
     ProxyBindingUpdate,
-    Status,
-    Timestamp,
 )
+from magd.acknowledgement import advertise_in, answers, consequences
 from magd.binding_update_list import (
     INITIAL_BINDACK_TIMEOUT,
     MAX_BINDACK_TIMEOUT,
     SERVED,
     TRANSITIONS,
+    Announcement,
     BindingUpdateListEntry,
     Outstanding,
+    Removal,
+    Request,
     State,
+    Step,
+    unserved,
 )
 from magd.config import MagdConfig
 from magd.handover import SCHEMES
+from magd.numbering import Numbering
 
-MAX_UPDATE_INTERVAL = 1 / 3  # RFC 6275 section 12: MAX_UPDATE_RATE, seconds between updates for one MN
-REFRESH_MARGIN = 40  # RFC 8127 section 4.1: ten units of 4 s before the lifetime ends
-MAX_ADVERTISE_INTERVAL = 600  # RFC 4861 section 6.2.1: MaxRtrAdvInterval, seconds
 ADVERTISED_MTU = 1460  # of the tunnel, over a link of 1500 octets
 
 
@@ -49,10 +51,8 @@ class MobileAccessGateway:
         self.binding_update_list: dict[MnId, BindingUpdateListEntry] = {}
         self.mtu = ADVERTISED_MTU
         self._mag = config.mag
-        self._utc = utc
-        self._sequence = sequence
-        self._last_timestamp = Timestamp(0)
-        self._scheme = SCHEMES[config.mag.scheme]()
+        self.numbering = Numbering(utc, sequence)
+        self._scheme = SCHEMES[config.mag.scheme](config, self.numbering)
         self._ll_ids = {MnId.nai(node.mn_id): node.ll_id for node in config.mobile_node}
         self._by_ll_id: dict[bytes, MnId] = {
             node.ll_id: MnId.nai(node.mn_id) for node in config.mobile_node if node.ll_id
@@ -69,7 +69,8 @@ class MobileAccessGateway:
     def link_down(self, interface: str, now: float) -> list[Action]:
         """The carrier went: whoever was on this link has left."""
         gone = [entry.mn_id for entry in self.binding_update_list.values() if entry.interface == interface]
-        return [action for mn_id in gone for action in self.detached(mn_id, now)]
+        actions = [action for mn_id in gone for action in self.detached(mn_id, now)]
+        return actions + self._scheme.idle(interface)
 
     def solicited(self, interface: str, ll_id: bytes, attach: bool, now: float) -> list[Action]:
         """A Router Solicitation; with `attach` it also announces an MN that was not known to be here."""
@@ -93,16 +94,23 @@ class MobileAccessGateway:
         """The MN has left (section 6.9.1.4)."""
         return list(self._detached(mn_id, now))
 
+    def handover(self, mn_id: MnId, nmag: IPv6Address | None, now: float) -> list[Action]:
+        """The MN is about to leave for that MAG: it is de-registered while it is still served."""
+        entry = self.binding_update_list.get(mn_id)
+        if entry is None or entry.state not in SERVED:
+            return [Note("handover-of-unserved-mobile-node", mn_id)]
+        going = replace(unserved(entry, State.DEREGISTERING), lifetime=entry.lifetime, nmag=nmag)
+        note = Note("handover-announced", mn_id, nmag)
+        return [note, *self._request(entry, going, 0, HandoffIndicator.UNKNOWN, now)]
+
     # What the LMA, the clock and the kernel say.
 
     def receive(self, source: IPv6Address, message: Message, now: float) -> list[Action]:
         match message:
             case ProxyBindingAck():
                 return list(self._acknowledged(source, message, now))
-            case BindingError():
-                return [Note("binding-error", peer=source, detail=f"status {message.status}")]
             case _:
-                return [Note("unexpected-message", peer=source, detail=message.name)]
+                return list(self._other(source, message, now))
 
     def deadline(self) -> float | None:
         moment = min((entry.deadline for entry in self.binding_update_list.values()), default=inf)
@@ -118,7 +126,7 @@ class MobileAccessGateway:
         entry = self.binding_update_list.get(forward.mn_id)
         if entry is None or forward.forwarding is None:
             return [note]
-        self.binding_update_list[entry.mn_id] = replace(_unserved(entry, State.REFUSED), hnps=())
+        self.binding_update_list[entry.mn_id] = replace(unserved(entry, State.REFUSED), hnps=())
         pbu = self._pbu(entry, 0, HandoffIndicator.UNKNOWN, now)
         return [note, Forward(entry.mn_id, entry.hnps, None), Send(entry.lma, pbu)]
 
@@ -132,97 +140,56 @@ class MobileAccessGateway:
         if entry and entry.state is State.REGISTERING and entry.interface == interface:
             return
         yield Note("attached", mn_id, detail=interface)
+        if entry and (known := self._scheme.resumed(entry)):
+            back = replace(
+                unserved(known, State.REGISTERING), interface=interface, present=True, lifetime=known.lifetime
+            )
+            handoff = HandoffIndicator.BETWEEN_MAGS if entry.state is State.AWAITED else HandoffIndicator.UNKNOWN
+            yield from self._request(entry, back, self._mag.lifetime, handoff, now)
+            yield self._advertisement(back)
+            return
         new = BindingUpdateListEntry(
-            mn_id=mn_id, mn_ll_id=self._ll_ids[mn_id], interface=interface, lma=self._mag.lma, hnps=()
+            mn_id=mn_id, mn_ll_id=self._ll_ids.get(mn_id), interface=interface, lma=self._mag.lma
         )
         yield from self._request(entry, new, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
 
     def _detached(self, mn_id: MnId, now: float) -> Iterator[Action]:
         entry = self.binding_update_list.get(mn_id)
-        if entry is None or entry.state is State.DEREGISTERING:
+        if entry is None or not entry.present:
             return
         yield Note("detached", mn_id, detail=entry.interface)
+        if entry.state in (State.DEREGISTERING, State.LEFT):  # announced, and now it has happened
+            yield from self._store(entry, replace(entry, present=False))
+            return
         if entry.state is State.REFUSED:
             yield from self._remove(entry)
             return
-        gone = _unserved(entry, State.DEREGISTERING)
+        gone = replace(unserved(entry, State.DEREGISTERING), present=False, lifetime=entry.lifetime)
         yield from self._request(entry, gone, 0, HandoffIndicator.UNKNOWN, now)
 
     def _acknowledged(self, source: IPv6Address, pba: ProxyBindingAck, now: float) -> Iterator[Action]:
-        """Section 6.9.1.2: an answer counts only when a PBU waits for it and what must be echoed is echoed."""
         entry = self.binding_update_list.get(pba.mn_id) if pba.mn_id else None
-        outstanding = entry.outstanding if entry else None
-        if entry is None or outstanding is None or source != entry.lma or pba.sequence != outstanding.pbu.sequence:
+        if source != self._mag.lma:
+            yield Note("unauthorized-source", pba.mn_id, source, pba.name)
+            return
+        yield from self._scheme.heard(pba)
+        if entry is None or not answers(entry, pba):
             yield Note("pba-without-pbu", pba.mn_id, source)
-            return
-        pbu = outstanding.pbu
-        if entry.state is State.DEREGISTERING:
-            yield from self._remove(entry)
-        elif (pba.handoff_indicator, pba.access_technology, pba.mn_ll_id) != (
-            pbu.handoff_indicator,
-            pbu.access_technology,
-            pbu.mn_ll_id,
-        ):
-            yield Note("pba-options-differ", pba.mn_id, source)
-            yield from self._refused(entry)
         else:
-            yield from self._judge(entry, pbu, pba, now)
-
-    def _judge(
-        self, entry: BindingUpdateListEntry, pbu: ProxyBindingUpdate, pba: ProxyBindingAck, now: float
-    ) -> Iterator[Action]:
-        """What each status leads to."""
-        hnps = tuple(prefix for prefix in pba.hnps if prefix != ALL_ZERO_PREFIX)
-        if pba.status < Status.REASON_UNSPECIFIED and hnps:
-            yield from self._registered(entry, hnps, pba, now)
-            return
-        yield Note(f"pbu-refused-{int(pba.status)}", entry.mn_id, entry.lma)
-        if pba.status == Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED:
-            # Somebody's newer word arrived first; ours is said again, as often as the rate limit allows.
-            assert entry.outstanding is not None
-            again = replace(entry.outstanding, timeout=MAX_UPDATE_INTERVAL)
-            yield from self._store(entry, replace(entry, outstanding=again))
-        elif pba.status == Status.TIMESTAMP_MISMATCH:
-            # A clock that differs must be set by somebody, and the LMA's is not the one to follow; a PBU that was only
-            # late on its way must not end the service for good. Both are served by a late retry with a new timestamp.
-            assert entry.outstanding is not None
-            later = replace(entry.outstanding, timeout=MAX_BINDACK_TIMEOUT)
-            yield from self._store(entry, _unserved(entry, State.REGISTERING, later))
-        elif pba.status == Status.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX and pbu.hnps != (ALL_ZERO_PREFIX,):
-            without = replace(_unserved(entry, State.REGISTERING), hnps=())
-            yield from self._request(entry, without, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
-        else:
-            yield from self._refused(entry)
-
-    def _registered(
-        self, entry: BindingUpdateListEntry, hnps: tuple[IPv6Network, ...], pba: ProxyBindingAck, now: float
-    ) -> Iterator[Action]:
-        refresh_in = max(pba.lifetime - REFRESH_MARGIN, pba.lifetime / 2)
-        if pba.refresh_advice and pba.refresh_advice < pba.lifetime:
-            refresh_in = pba.refresh_advice
-        served = replace(
-            entry,
-            state=State.REGISTERED,
-            hnps=hnps,
-            outstanding=None,
-            lifetime=pba.lifetime,
-            expires=now + pba.lifetime,
-            refresh_at=now + refresh_in,
-            advertise_at=now + min(MAX_ADVERTISE_INTERVAL, pba.lifetime / 3),
-        )
-        yield from self._store(entry, served)
-        yield self._advertisement(served)
-
-    def _refused(self, entry: BindingUpdateListEntry) -> Iterator[Action]:
-        yield from self._store(entry, _unserved(entry, State.REFUSED))
+            yield from self._steps(consequences(entry, pba, self._scheme, now), now)
 
     def _expired(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
         if entry.state is State.DEREGISTERING:  # 6.9.1.4: the answer is not waited for longer than this
             yield Note("deregistration-unanswered", entry.mn_id, entry.lma)
+            yield from self._steps(self._scheme.deregistered(entry, None, now), now)
+        elif entry.state in (State.LEFT, State.AWAITED):
+            yield Note("context-expired", entry.mn_id)
             yield from self._remove(entry)
+            if entry.present:  # the announced handover did not happen
+                yield from self._attached(entry.mn_id, entry.interface, now)
         elif entry.expires <= now:
             yield Note("registration-expired", entry.mn_id, entry.lma)
-            without = _unserved(entry, State.REGISTERING)
+            without = unserved(entry, State.REGISTERING)
             yield from self._request(entry, without, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
         elif entry.outstanding and entry.outstanding.resend_at <= now:
             yield from self._retransmit(entry, entry.outstanding, now)
@@ -230,8 +197,7 @@ class MobileAccessGateway:
             refreshing = replace(entry, state=State.REFRESHING, refresh_at=inf)
             yield from self._request(entry, refreshing, self._mag.lifetime, HandoffIndicator.NOT_CHANGED, now)
         else:
-            later = now + min(MAX_ADVERTISE_INTERVAL, entry.lifetime / 3)
-            yield from self._store(entry, replace(entry, advertise_at=later))
+            yield from self._store(entry, replace(entry, advertise_at=now + advertise_in(entry.lifetime)))
             yield self._advertisement(entry)
 
     def _request(
@@ -244,14 +210,14 @@ class MobileAccessGateway:
     ) -> Iterator[Action]:
         """Store the entry with a PBU outstanding, and send it."""
         pbu = self._pbu(entry, lifetime, handoff, now)
-        if lifetime == 0:
-            pbu = self._scheme.deregistration(entry, pbu)
+        pbu, behind = self._scheme.request(entry, pbu)
         yield Send(entry.lma, pbu)
+        yield from behind
         yield from self._store(before, replace(entry, outstanding=Outstanding(pbu=pbu, sent=now)))
 
     def _retransmit(self, entry: BindingUpdateListEntry, outstanding: Outstanding, now: float) -> Iterator[Action]:
         """Section 6.9.4: the same request with a new sequence number and timestamp."""
-        pbu = replace(outstanding.pbu, sequence=self._next_sequence(), timestamp=self._timestamp(now))
+        pbu = replace(outstanding.pbu, sequence=self.numbering.sequence(), timestamp=self.numbering.timestamp(now))
         timeout = min(max(outstanding.timeout * 2, INITIAL_BINDACK_TIMEOUT), MAX_BINDACK_TIMEOUT)
         again = Outstanding(pbu=pbu, sent=now, timeout=timeout)
         yield Send(entry.lma, pbu)
@@ -262,24 +228,44 @@ class MobileAccessGateway:
     ) -> ProxyBindingUpdate:
         """Section 6.9.1.1; with fixed link-local addresses (RFC 6543) there is no Link-local Address option."""
         return ProxyBindingUpdate(
-            sequence=self._next_sequence(),
+            sequence=self.numbering.sequence(),
             lifetime=lifetime,
             mn_id=entry.mn_id,
             hnps=entry.hnps or (ALL_ZERO_PREFIX,),
             handoff_indicator=handoff,
             access_technology=AccessTechnologyType(self._mag.access_technology),
             mn_ll_id=entry.mn_ll_id,
-            timestamp=self._timestamp(now),
+            timestamp=self.numbering.timestamp(now),
         )
 
-    def _timestamp(self, now: float) -> Timestamp:
-        """Later than every one before: two requests of one moment still have an order (section 5.5)."""
-        self._last_timestamp = Timestamp(max(Timestamp.from_utc(self._utc(now)), self._last_timestamp + 1))
-        return self._last_timestamp
+    def _other(self, source: IPv6Address, message: Message, now: float) -> Iterator[Action]:
+        """What is no PBA: the scheme's own messages, from our LMA only."""
+        if source != self._mag.lma:
+            yield Note("unauthorized-source", peer=source, detail=message.name)
+            return
+        mn_id = getattr(message, "mn_id", None)
+        entry = self.binding_update_list.get(mn_id) if mn_id else None
+        steps = self._scheme.received(source, message, entry, now)
+        if steps is None:
+            detail = f"status {message.status}" if isinstance(message, BindingError) else ""
+            yield Note(f"unexpected-{message.name}", mn_id, source, detail)
+        else:
+            yield from self._steps(steps, now)
 
-    def _next_sequence(self) -> int:
-        self._sequence = (self._sequence + 1) % (1 << 16)
-        return self._sequence
+    def _steps(self, steps: Iterable[Step], now: float) -> Iterator[Action]:
+        for step in steps:
+            match step:
+                case BindingUpdateListEntry():
+                    yield from self._store(self.binding_update_list.get(step.mn_id), step)
+                case Removal(entry):
+                    yield from self._remove(entry)
+                case Request(entry, handoff):
+                    before = self.binding_update_list.get(entry.mn_id)
+                    yield from self._request(before, entry, self._mag.lifetime, handoff, now)
+                case Announcement(entry):
+                    yield self._advertisement(entry)
+                case _:
+                    yield step
 
     def _store(self, before: BindingUpdateListEntry | None, entry: BindingUpdateListEntry) -> Iterator[Action]:
         """The only writer: forwarding follows from the entry, so that no branch can forget it."""
@@ -289,8 +275,8 @@ class MobileAccessGateway:
 
     def _remove(self, entry: BindingUpdateListEntry) -> Iterator[Action]:
         assert None in TRANSITIONS[entry.state], entry
-        del self.binding_update_list[entry.mn_id]
-        yield from self._reforward(entry, None)
+        before = self.binding_update_list.pop(entry.mn_id)
+        yield from self._reforward(before, None)
         yield Note("removed", entry.mn_id)
 
     def _reforward(
@@ -305,13 +291,5 @@ class MobileAccessGateway:
             yield Forward(after.mn_id, after.hnps, new)
 
     def _advertisement(self, entry: BindingUpdateListEntry) -> Advertise:
-        return Advertise(entry.interface, entry.mn_ll_id, entry.hnps, entry.lifetime, self.mtu)
-
-
-def _unserved(
-    entry: BindingUpdateListEntry, state: State, outstanding: Outstanding | None = None
-) -> BindingUpdateListEntry:
-    """The entry in a state without service: nothing to refresh, to advertise or to run out."""
-    return replace(
-        entry, state=state, outstanding=outstanding, expires=inf, refresh_at=inf, advertise_at=inf, lifetime=0
-    )
+        lifetime = entry.lifetime or self._mag.lifetime
+        return Advertise(entry.interface, entry.mn_ll_id, entry.hnps, lifetime, self.mtu)

@@ -11,13 +11,17 @@ from typing import Any
 import click
 
 from testbed import doctor as doctor_module
-from testbed import summary
+from testbed import interactive, summary
 from testbed.backend import open_backend
 from testbed.machine import GuestError, MachineError
 from testbed.node import LabError
+from testbed.pcap import CaptureError
+from testbed.run_directory import MeasurementError
 from testbed.scenario import Scenario
 
-SCHEMES = ("pmipv6",)
+SCHEMES = ("pmipv6", "context-reflector")
+
+_lab_option = click.option("--lab", default="lab", show_default=True, help="which one, if several are up")
 
 
 @click.group()
@@ -38,7 +42,7 @@ def doctor() -> None:
 @click.option("--mode", type=click.Choice(["reactive", "predictive"]), default="reactive", show_default=True)
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="handovers")
 @click.option(
-    "--rtt", "rtt_ms", type=click.FloatRange(0), default=10.0, show_default=True, help="MAG–LMA, ms, both ways"
+    "--rtt", "rtt_ms", type=click.FloatRange(0), default=10.0, show_default=True, help="MAG-LMA, ms, both ways"
 )
 @click.option("--l2", "l2_ms", type=click.FloatRange(0), default=50.0, show_default=True, help="L2 handover time, ms")
 @click.option("--rate", "rate_pps", type=click.FloatRange(1), default=200.0, show_default=True, help="packets/s")
@@ -73,6 +77,58 @@ def handover(
         _write(json_path, json.dumps(result, indent=1) + "\n")
 
 
+@main.command()
+@click.option("--native", "where", flag_value="native", help="on this kernel, whatever it lacks")
+@click.option("--in-vm", "where", flag_value="vm", help="in a virtual machine that stays up")
+@click.option("--mags", type=click.IntRange(2, 64), default=2, show_default=True, help="access routers")
+@click.option("--mns", type=click.IntRange(1, 200), default=1, show_default=True, help="mobile nodes")
+@click.option("--scheme", type=click.Choice(SCHEMES), default="pmipv6", show_default=True)
+@click.option(
+    "--rtt", "rtt_ms", type=click.FloatRange(0), default=10.0, show_default=True, help="MAG-LMA, ms, both ways"
+)
+@_lab_option
+def up(where: str | None, rtt_ms: float, lab: str, **spec: Any) -> None:
+    """Bring up a lab to play with; it stays until `testbed down`."""
+    with _one_clear_line():
+        where = where or ("native" if doctor_module.native_ok() else "vm")
+        interactive.start(lab, {**spec, "rtt_s": rtt_ms / 1000}, where, progress_on_stderr())
+    click.echo(
+        f"Lab {lab} is up. Try:\n"
+        "  testbed shell mn        ping $CN\n"
+        "  testbed shell lma       lmactl show bindings; tcpdump -ni any ip6 proto 135\n"
+        "  testbed move mn mag2\n"
+        "  testbed down"
+    )
+
+
+@main.command()
+@click.argument("node")
+@_lab_option
+def shell(node: str, lab: str) -> None:
+    """A prompt in NODE: lma, mag1, mag2, …, mn, cn or inet."""
+    with _one_clear_line():
+        sys.exit(interactive.find(lab).shell(node))
+
+
+@main.command()
+@click.argument("mn")
+@click.argument("mag")
+@click.option("--l2", "l2_ms", type=click.FloatRange(0), default=50.0, show_default=True, help="L2 handover time, ms")
+@_lab_option
+def move(mn: str, mag: str, l2_ms: float, lab: str) -> None:
+    """Move MN to the link of MAG."""
+    with _one_clear_line():
+        interactive.find(lab).move(mn, mag, l2_ms / 1000)
+
+
+@main.command()
+@_lab_option
+def down(lab: str) -> None:
+    """End the lab; nothing of it stays."""
+    with _one_clear_line():
+        interactive.find(lab).down()
+
+
 def progress_on_stderr() -> Callable[[str], None]:
     """Lines on standard error, each with the seconds since now."""
     start = time.monotonic()
@@ -93,7 +149,7 @@ def _write(path: Path, text: str) -> None:
 def _one_clear_line() -> Iterator[None]:
     try:
         yield
-    except (LabError, MachineError, GuestError) as error:
+    except (LabError, MachineError, GuestError, MeasurementError, CaptureError) as error:
         click.echo(f"testbed: {error}", err=True)
         sys.exit(1)
 

@@ -9,16 +9,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from itertools import count
+from typing import Self
 
-from common.actions import Action, Advertise, Forward, Forwarding, Note, Send
+from common.actions import Action, Advertise, Forward, Forwarding, HoldUplink, Note, Send
 from common.daemon import Core
 from common.errors import DataPlaneError
 from common.mh.codec import decode, encode
 from common.mh.messages import Message, MnId
+from lmad.config import ContextReflector as LmadReflector
 from lmad.config import Lma, LmadConfig
 from lmad.config import Mag as LmadMag
 from lmad.config import MobileNode as Subscriber
 from lmad.lma import LocalMobilityAnchor
+from magd.config import ContextReflector as MagdReflector
 from magd.config import Mag, MagdConfig, MobileNode
 from magd.mag import MobileAccessGateway
 
@@ -44,18 +47,20 @@ def utc(now: float) -> float:
     return UTC_AT_ZERO + now
 
 
-def lma_config(mags: int = 2, mns: int = 1, **options: object) -> LmadConfig:
+def lma_config(mags: int = 2, mns: int = 1, reflector: LmadReflector | None = None, **options: object) -> LmadConfig:
     return LmadConfig(
         lma=Lma(address=LMAA, **{"prefix_pools": (POOL,), **options}),  # type: ignore[arg-type]
+        context_reflector=reflector or LmadReflector(),
         mag=tuple(LmadMag(address=mag_address(number)) for number in range(1, mags + 1)),
         mobile_node=tuple(Subscriber(mn_id=str(mn_id(number))) for number in range(1, mns + 1)),
     )
 
 
-def mag_config(number: int, mns: int = 1, **options: object) -> MagdConfig:
+def mag_config(number: int, mns: int = 1, reflector: MagdReflector | None = None, **options: object) -> MagdConfig:
     interfaces = tuple(f"acc{mn}" for mn in range(1, mns + 1))
     return MagdConfig(
         mag=Mag(address=mag_address(number), lma=LMAA, access_interfaces=interfaces, **options),  # type: ignore[arg-type]
+        context_reflector=reflector or MagdReflector(),
         mobile_node=tuple(
             MobileNode(mn_id=str(mn_id(mn)), ll_id=mac(mn), interface=f"acc{mn}")  # type: ignore[arg-type]
             for mn in range(1, mns + 1)
@@ -78,14 +83,21 @@ class Domain:
     _order: "count[int]" = field(default_factory=count)
 
     @classmethod
-    def make(cls, mags: int = 2, mns: int = 1, **options: object) -> "Domain":
-        return cls(
-            LocalMobilityAnchor(lma_config(mags, mns, **options), utc),
-            {
-                mag_address(number): MobileAccessGateway(mag_config(number, mns), utc, sequence=1000 * number)
-                for number in range(1, mags + 1)
-            },
-        )
+    def make(
+        cls,
+        mags: int = 2,
+        mns: int = 1,
+        scheme: str = "pmipv6",
+        neighbours_known: bool = False,
+        reflector: LmadReflector | None = None,
+    ) -> Self:
+        """With `neighbours_known` each MAG has one neighbour, the next one, and takes it for every MN's nMAG."""
+        gateways = {}
+        for number in range(1, mags + 1):
+            neighbours = (mag_address(number % mags + 1),) if neighbours_known else ()
+            config = mag_config(number, mns, MagdReflector(neighbours=neighbours), scheme=scheme)
+            gateways[mag_address(number)] = MobileAccessGateway(config, utc, sequence=1000 * number)
+        return cls(LocalMobilityAnchor(lma_config(mags, mns, reflector, scheme=scheme), utc), gateways)
 
     def attach(self, mn: int, mag: int) -> None:
         gateway = self.mags[mag_address(mag)]
@@ -121,17 +133,20 @@ class Domain:
             match action:
                 case Send(destination, message):
                     self._send(node, destination, message)
-                case Forward(_, hnps, forwarding):
+                case Forward():
                     if self.kernel_refuses(node, action):
                         error = DataPlaneError("refused for the test")
                         self.perform(node, self.cores()[node].forwarding_failed(action, error, self.now))
                         return
-                    for hnp in hnps:
-                        self.kernel.setdefault(node, {}).pop(hnp, None)
-                        if forwarding is not None:
-                            self.kernel[node][hnp] = forwarding
-                case Advertise() | Note():
+                    self.apply(node, action)
+                case Advertise() | Note() | HoldUplink():
                     pass
+
+    def apply(self, node: IPv6Address, forward: Forward) -> None:
+        for hnp in forward.hnps:
+            self.kernel.setdefault(node, {}).pop(hnp, None)
+            if forward.forwarding is not None:
+                self.kernel[node][hnp] = forward.forwarding
 
     def sent(self, kind: type[Message]) -> list[Message]:
         return [a.message for _, _, a in self.log if isinstance(a, Send) and isinstance(a.message, kind)]
@@ -142,10 +157,11 @@ class Domain:
     def _send(self, source: IPv6Address, destination: IPv6Address, message: Message) -> None:
         data = encode(message)
         for delay in self.deliver(source, destination, message):
-            heapq.heappush(
-                self._pending,
-                (self.now + delay, next(self._order), lambda: self._arrive(source, destination, data)),
-            )
+            self.at(self.now + delay, lambda: self._arrive(source, destination, data))
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        """Do this then; what is due at the same moment happens in the order in which it was said."""
+        heapq.heappush(self._pending, (when, next(self._order), what))
 
     def _arrive(self, source: IPv6Address, destination: IPv6Address, data: bytes) -> None:
         self.perform(destination, self.cores()[destination].receive(source, decode(data), self.now))

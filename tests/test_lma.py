@@ -4,6 +4,8 @@ from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.actions import Action, Drop, Forward, Forwarding, Note, Send, ToPeer
 from common.errors import DataPlaneError
@@ -20,6 +22,7 @@ from common.mh.messages import (
     Timestamp,
 )
 from lmad.config import Lma, LmadConfig, Mag, MobileNode
+from lmad.hnp_pool import HnpPool
 from lmad.lma import LocalMobilityAnchor
 from tests.domain import LMAA, POOL, lma_config, mac, mag_address, mn_id, utc
 
@@ -283,7 +286,24 @@ def test_binding_error_is_noted(lma: LocalMobilityAnchor) -> None:
     assert lma.receive(PMAG, BindingError(status=2), 0.0) == [Note("unexpected-BE", peer=PMAG, detail="status 2")]
 
 
-def test_two_thousand_prefixes_are_different(lma: LocalMobilityAnchor) -> None:
-    given = {lma._pool.allocate() for _ in range(2000)}
-    assert len(given) == 2000
-    assert None not in given
+def test_a_mobile_node_finds_its_prefix_again(registered: LocalMobilityAnchor) -> None:
+    registered.expire(300.0)
+    second = pbu(301.0, mn_id=mn_id(2), mn_ll_id=mac(2))
+    assert answer(registered.receive(PMAG, second, 301.0)).hnps == (IPv6Network("2001:db8:1000:1::/64"),)
+    assert answer(registered.receive(PMAG, pbu(302.0), 302.0)).hnps == (HNP,)
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.booleans())))
+def test_prefixes_have_one_owner_at_a_time(history: list[tuple[int, bool]]) -> None:
+    """MNs come (True) and go; a pool of four for six of them."""
+    pool = HnpPool([IPv6Network("2001:db8:1000::/62")], 64)
+    owned: dict[int, list[IPv6Network]] = {mn: [] for mn in range(1, 7)}
+    for mn, comes in history:
+        if comes:
+            prefix = pool.allocate(mn_id(mn))
+            taken = [each for prefixes in owned.values() for each in prefixes]
+            assert (prefix is None) == (len(taken) == 4)
+            assert prefix not in taken
+            owned[mn] += [prefix] if prefix else []
+        elif owned[mn]:
+            pool.release(owned[mn].pop())

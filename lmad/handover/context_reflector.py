@@ -82,11 +82,13 @@ class ContextReflector(Pmipv6):
         if handover is None:
             return super().forwarding(bce)
         if bce.state is State.REGISTERED:
+            # Back at the giver, what it gave back is kept until all has come, and goes out before what is held.
+            open_ended = handover.returning or handover.giver != bce.proxy_coa
             return Forwarding(
                 ToPeer(bce.proxy_coa),
                 held=handover.returning,
                 uplink_from=handover.closing,
-                returned_from=handover.giver if handover.returning or handover.closing else None,
+                returned_from=handover.giver if open_ended else None,
             )
         both = frozenset({handover.pmag, *([handover.nmag] if handover.nmag else [])})
         if self._forwards_to(handover):

@@ -3,13 +3,20 @@
 The base of every scheme: what another one does differently it overrides here, and nowhere else.
 """
 
-from common.actions import Forwarding, ToAccess
-from common.mh.messages import ProxyBindingUpdate
-from magd.binding_update_list import SERVED, BindingUpdateListEntry, State
+from ipaddress import IPv6Address
+
+from common.actions import Action, Forwarding, ToAccess
+from common.mh.messages import Message, ProxyBindingAck, ProxyBindingUpdate
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, State, Step
+from magd.config import MagdConfig
+from magd.numbering import Numbering
 
 
 class Pmipv6:
     """The gateway's half."""
+
+    def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
+        self.numbering = numbering
 
     def forwarding(self, entry: BindingUpdateListEntry) -> Forwarding | None:
         """How the kernel treats the MN's packets; a function of the entry alone.
@@ -20,6 +27,38 @@ class Pmipv6:
             return Forwarding(ToAccess(entry.interface, entry.mn_ll_id), uplink_to=entry.lma)
         return None
 
-    def deregistration(self, entry: BindingUpdateListEntry, pbu: ProxyBindingUpdate) -> ProxyBindingUpdate:
-        """The de-registration PBU that goes out for an MN that left; a scheme may add to it."""
-        return pbu
+    def request(
+        self, entry: BindingUpdateListEntry, pbu: ProxyBindingUpdate
+    ) -> tuple[ProxyBindingUpdate, list[Action]]:
+        """A PBU that is about to go out, and what goes right behind it; a scheme may add to both."""
+        return pbu, []
+
+    def resumed(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry | None:
+        """An MN came of which there is this entry: what is still good of it, or None."""
+        return None
+
+    def heard(self, pba: ProxyBindingAck) -> list[Action]:
+        """What any answer of the LMA calls for, be it still waited for or not."""
+        return []
+
+    def registered(self, entry: BindingUpdateListEntry, pba: ProxyBindingAck) -> BindingUpdateListEntry:
+        """The entry that the LMA has accepted."""
+        return entry
+
+    def deregistered(self, entry: BindingUpdateListEntry, pba: ProxyBindingAck | None, now: float) -> list[Step]:
+        """What follows the answer to a de-registration; None: it has not come in time (section 6.9.1.4)."""
+        return [Removal(entry)]
+
+    def received(
+        self, source: IPv6Address, message: Message, entry: BindingUpdateListEntry | None, now: float
+    ) -> list[Step] | None:
+        """A message of the scheme's own about an MN; None: not one of ours."""
+        return None
+
+    def refused(self, interface: str) -> list[Action]:
+        """The MN on this access link gets no service."""
+        return []
+
+    def idle(self, interface: str) -> list[Action]:
+        """Nobody is on this access link any more."""
+        return []

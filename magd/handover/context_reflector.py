@@ -1,0 +1,228 @@
+"""Context Reflector (the paper's section 3), the gateway's half.
+
+As pMAG: the de-registration carries the MN's context and, when known, the nMAG's address; the context stays here until
+it is revoked or has run out, and what still arrives for the MN goes back to the LMA by itself. As nMAG: a reflected
+context prepares the MN's path, so that it is served from the moment it comes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv6Address
+
+from common.actions import Action, Forwarding, HoldUplink, Note, Send, ToAccess
+from common.contexts import BindingState, Reassembly, fragment
+from common.mh.messages import (
+    AckFlag,
+    BindingRevocationAck,
+    BindingRevocationIndication,
+    ContextContinuation,
+    ContextData,
+    ContextReflection,
+    ContextReflectionAck,
+    Feature,
+    Message,
+    MnId,
+    ProxyBindingAck,
+    ProxyBindingUpdate,
+    RevocationStatus,
+    Status,
+    UpdateFlag,
+)
+from magd import context
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, State, Step
+from magd.config import MagdConfig
+from magd.handover.pmipv6 import Pmipv6
+from magd.numbering import Numbering
+
+GONE = frozenset({State.DEREGISTERING, State.LEFT})
+
+
+class ContextReflector(Pmipv6):
+    def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
+        super().__init__(config, numbering)
+        self._interfaces = {MnId.nai(node.mn_id): node.interface or "" for node in config.mobile_node}
+        self._ll_ids = {MnId.nai(node.mn_id): node.ll_id for node in config.mobile_node}
+        self._opaque = {
+            MnId.nai(node.mn_id): tuple(ContextData(item.feature, item.octets()) for item in node.opaque_context)
+            for node in config.mobile_node
+        }
+        neighbours = config.context_reflector.neighbours
+        self._only_neighbour = neighbours[0] if len(neighbours) == 1 else None
+        self._lma = config.mag.lma
+        self._lifetime = config.context_reflector.context_lifetime
+
+    def forwarding(self, entry: BindingUpdateListEntry) -> Forwarding | None:
+        if not entry.hnps or not entry.interface:
+            return None
+        if entry.state in SERVED | GONE or entry.restored:
+            downlink = ToAccess(entry.interface, entry.mn_ll_id)
+            held = entry.state is State.AWAITED
+            return Forwarding(downlink, held=held, uplink_to=entry.lma, give_back=True)
+        return None
+
+    def request(
+        self, entry: BindingUpdateListEntry, pbu: ProxyBindingUpdate
+    ) -> tuple[ProxyBindingUpdate, list[Action]]:
+        """The flag on a de-registration says that it carries a context, on a registration that one is wanted."""
+        if pbu.lifetime:
+            wanted = entry.state is State.REGISTERING and not entry.restored
+            return (replace(pbu, flags=pbu.flags | UpdateFlag.CONTEXT) if wanted else pbu), []
+        nmag = entry.nmag or self._only_neighbour
+        state = BindingState(sequence=pbu.sequence, timestamp=pbu.timestamp, lifetime=entry.lifetime, parts=1)
+        pieces = (
+            *([ContextData(Feature.NMAG_ADDRESS, nmag.packed)] if nmag else []),
+            ContextData(Feature.BINDING_STATE, state.to_bytes()),
+            *context.export(replace(entry, opaque=entry.opaque or self._opaque.get(entry.mn_id, ()))),
+        )
+        flagged = replace(pbu, flags=pbu.flags | UpdateFlag.CONTEXT)
+        first, rest = fragment(flagged, pieces)
+        return first, [Send(entry.lma, part) for part in rest]
+
+    def heard(self, pba: ProxyBindingAck) -> list[Action]:
+        """The end marker: the PBA ran behind the last packet for the MN, this runs behind the last one given back."""
+        if pba.lifetime or pba.status >= Status.REASON_UNSPECIFIED or not pba.flags & AckFlag.CONTEXT:
+            return []
+        end_marker = ContextReflectionAck(
+            status=Status.ACCEPTED,
+            sequence=pba.sequence,
+            lifetime=round(self._lifetime, 1),
+            mn_id=pba.mn_id,
+            hnps=pba.hnps,
+            mn_ll_id=pba.mn_ll_id,
+        )
+        return [Send(self._lma, end_marker)]
+
+    def resumed(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry | None:
+        """Awaited, or back where it left: in both cases the context is here."""
+        if entry.state is State.AWAITED:
+            return self._restored(entry)
+        return replace(entry, restored=True) if entry.state in GONE and entry.hnps else None
+
+    def registered(self, entry: BindingUpdateListEntry, pba: ProxyBindingAck) -> BindingUpdateListEntry:
+        """The LMA has accepted it; a context that had not come before may have come with the answer."""
+        if not pba.contexts:
+            return entry
+        return self._restored(replace(entry, parts=_with(entry.parts, 0, pba.contexts)))
+
+    def deregistered(self, entry: BindingUpdateListEntry, pba: ProxyBindingAck | None, now: float) -> list[Step]:
+        """The context stays for a while: the MN may come back, and packets for it may still come down."""
+        left = replace(entry, state=State.LEFT, outstanding=None, expires=now + self._lifetime)
+        if pba is None:
+            return [left]
+        if pba.status >= Status.REASON_UNSPECIFIED:
+            return [Note(f"context-refused-{int(pba.status)}", entry.mn_id, entry.lma), Removal(entry)]
+        # An LMA without the extension has made a plain de-registration of it.
+        return [left if pba.flags & AckFlag.CONTEXT else Removal(entry)]
+
+    def received(
+        self, source: IPv6Address, message: Message, entry: BindingUpdateListEntry | None, now: float
+    ) -> list[Step] | None:
+        match message:
+            case ContextReflection(mn_id=MnId()):
+                return self._reflected(source, message, 0, entry, now)
+            case ContextContinuation(mn_id=MnId(), part=part):
+                return self._reflected(source, message, part, entry, now)
+            case BindingRevocationIndication(mn_id=MnId()):
+                return self._revoked(source, message, entry)
+        return None
+
+    def refused(self, interface: str) -> list[Action]:
+        return [HoldUplink(interface, keep=False)]
+
+    def idle(self, interface: str) -> list[Action]:
+        return [HoldUplink(interface, keep=True)]
+
+    def _reflected(
+        self,
+        source: IPv6Address,
+        message: ContextReflection | ContextContinuation,
+        part: int,
+        entry: BindingUpdateListEntry | None,
+        now: float,
+    ) -> list[Step]:
+        """A context, or a part of one; it may come before the MN, or while the MN registers."""
+        assert message.mn_id is not None
+        steps: list[Step] = []
+        if isinstance(message, ContextReflection) and message.acknowledge:
+            answer = ContextReflectionAck(
+                status=Status.ACCEPTED,
+                sequence=message.sequence,
+                lifetime=message.lifetime,
+                mn_id=message.mn_id,
+                hnps=message.hnps,
+                mn_ll_id=message.mn_ll_id,
+            )
+            steps.append(Send(source, answer))
+        if entry and entry.state in SERVED | {State.REFUSED}:
+            return self._late(entry, message, part, steps)
+        fresh = entry is None or entry.context_sequence != message.sequence
+        if entry is None or (fresh and entry.state is not State.REGISTERING):
+            entry = BindingUpdateListEntry(
+                mn_id=message.mn_id,
+                mn_ll_id=self._ll_ids.get(message.mn_id) or message.mn_ll_id,
+                interface=self._interfaces.get(message.mn_id, ""),
+                lma=source,
+                state=State.AWAITED,
+                present=False,
+            )
+        parts = _with(() if fresh else entry.parts, part, message.contexts)
+        entry = replace(entry, context_sequence=message.sequence, parts=parts, hnps=entry.hnps or message.hnps)
+        if entry.state is State.AWAITED:
+            return [*steps, replace(entry, restored=True, expires=now + message.lifetime)]
+        return [*steps, self._restored(entry)]  # the MN was faster than its context
+
+    def _late(
+        self,
+        entry: BindingUpdateListEntry,
+        message: ContextReflection | ContextContinuation,
+        part: int,
+        steps: list[Step],
+    ) -> list[Step]:
+        """Served already: a part that completes what came with the PBA is of use, anything else is stale."""
+        if entry.context_sequence not in (None, message.sequence) or not entry.parts:
+            return [*steps, Note("context-stale", entry.mn_id)]
+        return [*steps, self._restored(replace(entry, parts=_with(entry.parts, part, message.contexts)))]
+
+    def _revoked(
+        self, source: IPv6Address, message: BindingRevocationIndication, entry: BindingUpdateListEntry | None
+    ) -> list[Step]:
+        """RFC 5846: the context ends here. What is held for an MN that went elsewhere goes back first."""
+        status, steps = RevocationStatus.SUCCESS, list[Step]()
+        if entry is None:
+            status = RevocationStatus.BINDING_DOES_NOT_EXIST
+        elif entry.state is State.AWAITED:
+            steps = [replace(entry, state=State.LEFT), Removal(entry)]
+        elif entry.state in GONE:
+            steps = [Removal(entry)]
+        else:
+            status = RevocationStatus.MN_IS_ATTACHED
+        answer = BindingRevocationAck(status=status, sequence=message.sequence, mn_id=message.mn_id, hnps=message.hnps)
+        return [*steps, Send(source, answer)]
+
+    def _restored(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry:
+        """The entry with every feature that has come whole."""
+        reassembly = Reassembly()
+        for number, pieces in entry.parts:
+            reassembly.add(number, pieces)
+        whole = reassembly.contexts()
+        entry, _failed = context.restore(entry, whole)
+        for piece in whole:
+            if piece.feature == Feature.BINDING_STATE:
+                entry = self._continue(entry, piece.data)
+        return replace(entry, restored=bool(entry.hnps))
+
+    def _continue(self, entry: BindingUpdateListEntry, data: bytes) -> BindingUpdateListEntry:
+        """Section 5.5 of RFC 5213: sequence numbers and timestamps go on where pMAG ended."""
+        try:
+            state = BindingState.from_bytes(data)
+        except ValueError:
+            return entry
+        self.numbering.continue_from(state.sequence, state.timestamp)
+        return replace(entry, lifetime=entry.lifetime or state.lifetime, context_sequence=state.sequence)
+
+
+def _with(
+    parts: Iterable[tuple[int, tuple[ContextData, ...]]], number: int, pieces: tuple[ContextData, ...]
+) -> tuple[tuple[int, tuple[ContextData, ...]], ...]:
+    """The parts with one more; a repeated one takes the place of the first."""
+    return (*(known for known in parts if known[0] != number), (number, pieces))

@@ -1,0 +1,87 @@
+"""Configuration files: what is shipped loads, what is wrong is one clear line."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import lmad.__main__
+import magd.__main__
+from common.errors import ConfigError
+from lmad.config import load_config as load_lmad
+from magd.config import load_config as load_magd
+
+SHIPPED = Path(__file__).parents[1] / "systemd"
+LMAD = (SHIPPED / "lmad.toml").read_text()
+MAGD = (SHIPPED / "magd.toml").read_text()
+
+
+def with_all_options(text: str) -> str:
+    """The shipped file with every commented option in force."""
+    return re.sub(r"^# (?=[a-z_]+ = |\[)", "", text, flags=re.MULTILINE)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_shipped_files_load() -> None:
+    assert load_lmad(SHIPPED / "lmad.toml").lma.scheme == "context-reflector"
+    assert load_magd(SHIPPED / "magd.toml").mag.access_technology == 4
+
+
+def test_the_defaults_that_the_shipped_files_name_are_the_defaults(tmp_path: Path) -> None:
+    said = load_lmad(write(tmp_path / "lmad.toml", with_all_options(LMAD)))
+    meant = load_lmad(SHIPPED / "lmad.toml")
+    assert said.context_reflector == meant.context_reflector
+    assert (said.lma.max_lifetime, said.lma.timestamp_validity_window) == (
+        meant.lma.max_lifetime,
+        meant.lma.timestamp_validity_window,
+    )
+    context = write(tmp_path / "context", "x" * 64)
+    text = with_all_options(MAGD).replace("/etc/context-reflector/mn1.context", str(context))
+    said_mag = load_magd(write(tmp_path / "magd.toml", text))
+    assert said_mag.mag.lifetime == load_magd(SHIPPED / "magd.toml").mag.lifetime
+    assert said_mag.mobile_node[0].opaque_context[0].octets() == b"x" * 64
+
+
+@pytest.mark.parametrize(
+    ("load", "text", "old", "new", "line"),
+    [
+        (load_lmad, LMAD, "[lma]", "[lma", "not TOML"),
+        (load_lmad, LMAD, "[[mag]]", "[[magg]]", "unknown field `magg`"),
+        (load_lmad, LMAD, 'scheme = "context-reflector"', 'scheme = "mipv6"', "`lma.scheme`"),
+        (load_lmad, LMAD, '"2001:db8:0:ff::1"', '"10.0.0.1"', "`lma.address`"),
+        (load_lmad, LMAD, "/36", "/96", "too small"),
+        (load_lmad, LMAD, ":2::1", ":1::1", "MAG 2001:db8:0:1::1 is given twice"),
+        (load_lmad, LMAD, "# max_lifetime = 3600", "max_lifetime = 3601", "`lma.max_lifetime`"),
+        (load_lmad, LMAD, "# max_lifetime = 3600", "max_lifetime = true", "`lma.max_lifetime`"),
+        (load_magd, MAGD, '"02:00:00:00:00:01"', '"02:00"', "`mobile_node[0].ll_id`"),
+        (load_magd, MAGD, 'interface = "eth1"', 'interface = "eth7"', "eth7 is not among mag.access_interfaces"),
+        (load_magd, MAGD, "access_technology = 4", "access_technology = 400", "0 to 255"),
+        (load_magd, MAGD, 'mn_id = "mn1@example.net"', 'mn_id = ""', "`mobile_node[0].mn_id`"),
+    ],
+)
+def test_wrong_files_are_one_line_with_file_and_key(
+    tmp_path: Path, *, load: Callable[[Path], object], text: str, old: str, new: str, line: str
+) -> None:
+    assert old in text
+    path = write(tmp_path / "wrong.toml", text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as refusal:
+        load(path)
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert line in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_check_says_good_or_ends_with_two(tmp_path: Path) -> None:
+    runner = CliRunner()
+    assert runner.invoke(lmad.__main__.main, ["--check", "--config", str(SHIPPED / "lmad.toml")]).exit_code == 0
+    assert runner.invoke(magd.__main__.main, ["--check", "--config", str(SHIPPED / "magd.toml")]).exit_code == 0
+    for main in (lmad.__main__.main, magd.__main__.main):
+        result = runner.invoke(main, ["--check", "--config", str(tmp_path / "none.toml")])
+        assert result.exit_code == 2
+        assert result.output.strip().endswith("none.toml: No such file or directory")
