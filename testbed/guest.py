@@ -205,11 +205,11 @@ def _become(what: dict[str, Any]) -> NoReturn:
     try:
         os.closerange(3, 4096)  # the agent's own; it has never so many
         if "call" in what:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _heed_interrupts(signal.default_int_handler)
             status = _call(what["call"], what["arguments"])
         else:
-            for number in (signal.SIGINT, signal.SIGPIPE):  # Python and what started it ignore some
-                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it
+            _heed_interrupts(signal.SIG_DFL)
             os.chdir(what.get("cwd") or "/")
             os.execvpe(what["argv"][0], what["argv"], os.environ | (what.get("environment") or {}))
     except OSError as error:
@@ -219,6 +219,11 @@ def _become(what: dict[str, Any]) -> NoReturn:
         with contextlib.suppress(OSError):  # the host has gone: nobody reads
             sys.stderr.flush()
         os._exit(status)
+
+
+def _heed_interrupts(how: Any) -> None:
+    signal.signal(signal.SIGINT, how)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _call(name: str, arguments: dict[str, Any]) -> int:
@@ -277,6 +282,8 @@ def _open_port() -> int:
 
 def main() -> None:
     """Prepare the guest, then serve. When this returns, virtme-ng's init powers the machine off."""
+    # An interrupt must find a child that heeds it: Python forgets one that comes while it forks.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     agent = Agent(_open_port())
     agent.say(progress="the guest's kernel is up, loading its modules")
     subprocess.run(["modprobe", "-a", *KERNEL_MODULES], check=False)  # one that is missing is the doctor's to report

@@ -137,12 +137,12 @@ class VirtualMachine(Machine):
     def wake(self) -> None:
         if self._stopped:
             self._stopped = False
-            self._qemu.signal(signal.SIGCONT)
+            self._qemu.resume()
 
     def rest(self) -> None:
         if self.clock == "virtual":
             self._stopped = True
-            self._qemu.signal(signal.SIGSTOP)
+            self._qemu.suspend()
 
 
 class _Plan(NamedTuple):
@@ -182,8 +182,14 @@ class _Qemu:
     def pid(self) -> int:
         return self._process.pid
 
-    def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
+    def suspend(self) -> None:
+        """Stop the process; it has stopped (or ended) when this returns."""
+        self._process.send_signal(signal.SIGSTOP)
+        if self._process.returncode is None:
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def end(self) -> None:
         self._process.kill()  # works on a stopped process too
