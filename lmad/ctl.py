@@ -26,11 +26,11 @@ def main(context: click.Context, path: Path) -> None:
 
 
 @main.command()
-@click.argument("subject", type=click.Choice(["bindings", "mags", "counters"]))
+@click.argument("subject", type=click.Choice(["bindings", "contexts", "holds", "mags", "counters"]))
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_obj
 def show(path: Path, subject: str, as_json: bool) -> None:
-    """Show bindings, mags or counters."""
+    """Show bindings, contexts (CCEs), holds, mags or counters."""
     with one_clear_line("lmactl"):
         print_result(ask(path, "show", subject=subject), as_json)
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from common.daemon import Shell
+from lmad.binding_cache import State
+from lmad.handover.context_reflector import Handover
 from lmad.lma import LocalMobilityAnchor
 
 
@@ -26,6 +28,25 @@ def subjects(core: LocalMobilityAnchor, shell: Shell, clock: Callable[[], float]
             for bce in core.binding_cache
         ]
 
+    def contexts() -> list[dict[str, object]]:
+        now = clock()
+        return [
+            {
+                "mn_id": str(bce.mn_id),
+                "hnps": [str(hnp) for hnp in bce.hnps],
+                "state": bce.state.value,
+                "pmag": str(handover.pmag),
+                "nmag": str(handover.nmag) if handover.nmag else None,
+                "remaining_s": round(bce.expires - now, 1) if bce.state is State.CONTEXT else None,
+                "octets": sum(len(piece.data) for piece in handover.pieces),
+                "features": sorted({piece.feature for piece in handover.pieces}),
+                "end_marker": not handover.returning,
+                "to_be_revoked": [str(mag) for mag in sorted(handover.closing)],
+            }
+            for bce in core.binding_cache
+            if isinstance(handover := bce.handover, Handover)
+        ]
+
     def mags() -> list[dict[str, object]]:
         used = [bce.proxy_coa for bce in core.binding_cache]
         return [{"address": str(mag), "bindings": used.count(mag)} for mag in sorted(core.domain.mags)]
@@ -34,4 +55,10 @@ def subjects(core: LocalMobilityAnchor, shell: Shell, clock: Callable[[], float]
         kernel = {f"kernel-dropped-{reason}": count for reason, count in shell.data_plane.drops().items()}
         return dict(sorted(shell.counters.items())) | kernel
 
-    return {"bindings": bindings, "mags": mags, "counters": counters}
+    return {
+        "bindings": bindings,
+        "contexts": contexts,
+        "holds": shell.data_plane.holds,
+        "mags": mags,
+        "counters": counters,
+    }

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from common.mh.messages import MnId
 from common.mh.raw_socket import open_mh_socket
 from magd.attachment.link import LinkSource
 from magd.attachment.router_solicitation import RouterSolicitationSource
+from magd.binding_update_list import SERVED
 from magd.config import MagdConfig, load_config
 from magd.mag import MobileAccessGateway
 from magd.router_advertisement import Advertiser
@@ -79,6 +81,16 @@ async def _serve(config: MagdConfig, core: MobileAccessGateway, shell: Shell) ->
             raise CommandError(f"{mn_id} is not attached")
         told(core.detached)(MnId.nai(mn_id))
 
+    def handover(mn_id: str, nmag: str | None) -> None:
+        try:
+            address = IPv6Address(nmag) if nmag else None
+        except ValueError as error:
+            raise CommandError(f"not an IPv6 address: {error}") from error
+        entry = core.binding_update_list.get(MnId.nai(mn_id))
+        if entry is None or entry.state not in SERVED:
+            raise CommandError(f"{mn_id} is not served here")
+        told(core.handover)(MnId.nai(mn_id), address)
+
     def solicited(interface: str, mac: bytes) -> None:
         attaches = "router-solicitation" in mag.attachment
         shell.feed(core.solicited(interface, mac, attaches, time.monotonic()))
@@ -88,7 +100,12 @@ async def _serve(config: MagdConfig, core: MobileAccessGateway, shell: Shell) ->
         links.start()
 
     what = subjects(config, core, shell, time.monotonic)
-    commands: dict[str, Handler] = {"show": lambda subject: show(what, subject), "attach": attach, "detach": detach}
+    commands: dict[str, Handler] = {
+        "show": lambda subject: show(what, subject),
+        "attach": attach,
+        "detach": detach,
+        "handover": handover,
+    }
     links = LinkSource(
         mag.access_interfaces if "link" in mag.attachment else (), told(core.link_up), told(core.link_down)
     )

@@ -26,11 +26,11 @@ def main(context: click.Context, path: Path) -> None:
 
 
 @main.command()
-@click.argument("subject", type=click.Choice(["mobile-nodes", "lmas", "counters"]))
+@click.argument("subject", type=click.Choice(["mobile-nodes", "contexts", "lmas", "counters"]))
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_obj
 def show(path: Path, subject: str, as_json: bool) -> None:
-    """Show mobile-nodes, lmas or counters."""
+    """Show mobile-nodes, contexts, lmas or counters."""
     with one_clear_line("magctl"):
         print_result(ask(path, "show", subject=subject), as_json)
 
@@ -52,6 +52,16 @@ def detach(path: Path, mn_id: str) -> None:
     """Say that the MN has left."""
     with one_clear_line("magctl"):
         ask(path, "detach", mn_id=mn_id)
+
+
+@main.command()
+@click.argument("mn_id")
+@click.argument("nmag", required=False)
+@click.pass_obj
+def handover(path: Path, mn_id: str, nmag: str | None) -> None:
+    """Say that the MN is about to leave, for the MAG with the address NMAG if that is known."""
+    with one_clear_line("magctl"):
+        ask(path, "handover", mn_id=mn_id, nmag=nmag)
 
 
 if __name__ == "__main__":

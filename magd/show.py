@@ -1,10 +1,14 @@
 """What `magctl show` can show: each subject a function that returns rows or an object, JSON-ready."""
 
 from collections.abc import Callable
+from hashlib import sha256
 
 from common.daemon import Shell
+from magd.binding_update_list import State
 from magd.config import MagdConfig
 from magd.mag import MobileAccessGateway
+
+KEPT = frozenset({State.LEFT, State.AWAITED})
 
 
 def subjects(
@@ -28,6 +32,24 @@ def subjects(
             for entry in core.binding_update_list.values()
         ]
 
+    def contexts() -> list[dict[str, object]]:
+        now = clock()
+        return [
+            {
+                "mn_id": str(entry.mn_id),
+                "state": entry.state.value,
+                "sequence": entry.context_sequence,
+                "parts": [number for number, _ in entry.parts],
+                "remaining_s": round(entry.expires - now, 1) if entry.state in KEPT else None,
+                "opaque": [
+                    f"{piece.feature:#06x} {len(piece.data)} octets sha256 {sha256(piece.data).hexdigest()}"
+                    for piece in entry.opaque
+                ],
+            }
+            for entry in core.binding_update_list.values()
+            if entry.state in KEPT or entry.parts or entry.opaque
+        ]
+
     def lmas() -> list[dict[str, object]]:
         users = [entry for entry in core.binding_update_list.values() if entry.lma == config.mag.lma]
         return [{"address": str(config.mag.lma), "mobile_nodes": len(users), "tunnel_mtu": core.mtu}]
@@ -36,4 +58,4 @@ def subjects(
         kernel = {f"kernel-dropped-{reason}": count for reason, count in shell.data_plane.drops().items()}
         return dict(sorted(shell.counters.items())) | kernel
 
-    return {"mobile-nodes": mobile_nodes, "lmas": lmas, "counters": counters}
+    return {"mobile-nodes": mobile_nodes, "contexts": contexts, "lmas": lmas, "counters": counters}

@@ -65,6 +65,11 @@ class Handover:
     def deadline(self) -> float:
         return self.resend_at
 
+    @property
+    def pieces(self) -> tuple[ContextData, ...]:
+        """The context as far as it has come."""
+        return (*self.contexts, *(piece for part in self.continuations for piece in part.contexts))
+
 
 class ContextReflector(Pmipv6):
     """Which MAGs speak the extension is learnt: whoever sends the context flag, until it answers a Binding Error."""
@@ -239,12 +244,11 @@ class ContextReflector(Pmipv6):
             if any(known.part == part.part for known in handover.continuations):
                 return None, [Note("context-part-repeated", bce.mn_id, source)]
             parts = (*handover.continuations, part)
-            contexts = (*handover.contexts, *(data for each in parts for data in each.contexts))
-            if reason := self._too_much(contexts, part.parts):
+            longer = replace(handover, continuations=parts)
+            if reason := self._too_much(longer.pieces, part.parts):
                 return None, [Note(f"refused-{reason}", bce.mn_id, source)]
             target = handover.nmag if bce.state is State.CONTEXT else bce.proxy_coa
-            after = replace(bce, handover=replace(handover, continuations=parts))
-            return after, [Send(target, part)] if target else []
+            return replace(bce, handover=longer), [Send(target, part)] if target else []
         return None, [Note("context-part-without-context", part.mn_id, source)]
 
     def _acknowledged(self, source: IPv6Address, mn_id: MnId, sequence: int, cache: BindingCache) -> Change:
