@@ -41,10 +41,16 @@ class Step(NamedTuple):
     before: str = ""
 
 
+class Sent(NamedTuple):
+    """The first such message that leaves the LMA."""
+
+    message: str
+
+
 class Moment(NamedTuple):
     letter: str
     meaning: str
-    source: Noted | Step
+    source: Noted | Step | Sent
 
 
 class Processing(NamedTuple):
@@ -82,6 +88,23 @@ FIGURES = {
             Moment("k", "nMAG forwards", Noted(NMAG, "forwarding", (("downlink", "access"),), after="f")),
         ),
         (Processing("f", "g", 276.7), Processing("h", "i", 597.8), Processing("j", "k", 803.1)),
+    ),
+    "context-reflector": Figure(
+        14,
+        (
+            Moment("a", "pMAG notices the detach", Noted(PMAG, "detached")),
+            Moment("b", "pMAG sent PBU-dereg", Step(PMAG, "PBU-dereg", "request sent")),
+            Moment("c", "LMA has it", Step(PMAG, "PBU-dereg", "request received")),
+            Moment("d", "LMA sent PBA", Step(PMAG, "PBU-dereg", "answer sent")),
+            Moment("e", "LMA sent CR", Sent("CR")),
+            Moment("f", "nMAG has stored the context", Noted(NMAG, "context-stored")),
+            Moment("g", "nMAG notices the attach", Noted(NMAG, "attached")),
+            Moment("h", "nMAG sent PBU", Step(NMAG, "PBU", "request sent")),
+            Moment("i", "LMA has it", Step(NMAG, "PBU", "request received")),
+            Moment("j", "LMA sent PBA", Step(NMAG, "PBU", "answer sent")),
+            Moment("k", "nMAG has it", Step(NMAG, "PBU", "answer received")),
+        ),
+        (),
     ),
 }
 
@@ -134,16 +157,18 @@ def phases_of(
         if isinstance(source, Step):
             steps = _decisive_attempt(within, nodes[source.role], source.request, found.get(source.before))
             found |= {letter: steps[source.step]} if source.step in steps else {}
-    missing = {
-        moment.letter: _reason(moment.source, nodes[moment.source.role])
-        for moment in figure.moments
-        if moment.letter not in found
-    }
+        elif isinstance(source, Sent):
+            moments = (s.t_ns for s in within if s.sent and s.node == LMA and s.message.name == source.message)
+            found |= {letter: first} if (first := next(moments, None)) is not None else {}
+    missing = {moment.letter: _reason(moment.source, nodes) for moment in figure.moments if moment.letter not in found}
     in_order = {moment.letter: found[moment.letter] for moment in figure.moments if moment.letter in found}
     return Phases(figure, move.detach_ns, in_order, missing)
 
 
-def _reason(source: Noted | Step, node: str) -> str:
+def _reason(source: Noted | Step | Sent, nodes: dict[str, str]) -> str:
+    if isinstance(source, Sent):
+        return f"no {source.message} leaves the LMA in this handover"
+    node = nodes[source.role]
     if isinstance(source, Step):
         return f"{source.request} of {node}: {source.step} is in no capture of this handover"
     return f"the journal of {node} has no {' '.join([source.event, *dict(source.fields).values()])} in this handover"

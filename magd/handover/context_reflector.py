@@ -168,8 +168,10 @@ class ContextReflector(Pmipv6):
         parts = _with(() if fresh else entry.parts, part, message.contexts)
         entry = replace(entry, context_sequence=message.sequence, parts=parts, hnps=entry.hnps or message.hnps)
         if entry.state is State.AWAITED:
-            return [*steps, replace(entry, restored=True, expires=now + message.lifetime)]
-        return [*steps, self._restored(entry)]  # the MN was faster than its context
+            awaited = replace(entry, restored=True, expires=now + message.lifetime)
+            return [*steps, awaited, Note("context-stored", entry.mn_id, source)]
+        # The MN was faster than its context.
+        return [*steps, self._restored(entry), Note("context-stored", entry.mn_id, source)]
 
     def _late(
         self,
