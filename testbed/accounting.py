@@ -1,9 +1,9 @@
 """What became of every test packet, and to which handover it belongs.
 
 A packet belongs to the handover in whose window it left its sender, else to what happened outside handovers. The
-windows of one MN do not overlap. A window runs from IN_FLIGHT_MARGIN and one way before the detach (what left later can
-still be on its way then) to SETTLE after both receivers got their first packet through the nMAG, or to the next
-handover's window, whichever comes first.
+windows of one MN do not overlap. A window runs from IN_FLIGHT_MARGIN and one way before the detach, or before its
+announcement (what left later can still be on its way then), to SETTLE after both receivers got their first packet
+through the nMAG, or to the next handover's window, whichever comes first.
 
 - lost on air: put where no one could hear it. Uplink: it left the MN while no MAG had it, and no MAG's access interface
   saw it. Downlink: it left the access interface of a MAG that no longer had the MN.
@@ -76,7 +76,7 @@ def windows_of(moves: Sequence[Move], flows: dict[str, Flow], rtt_ms: float) -> 
     margin_ns = in_flight_ns(rtt_ms)
     starts: list[int] = []
     for move in moves:  # detaches closer than what is in flight: the later window begins with the earlier one's end
-        starts.append(max(move.detach_ns - margin_ns, starts[-1] if starts else 0))
+        starts.append(max(move.begin_ns - margin_ns, starts[-1] if starts else 0))
     windows: list[Window] = []
     for place, (move, start_ns) in enumerate(zip(moves, starts, strict=True)):
         last = place + 1 == len(moves)

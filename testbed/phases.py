@@ -54,11 +54,11 @@ class Moment(NamedTuple):
 
 
 class Processing(NamedTuple):
-    """An interval which the paper gives a figure for, microseconds."""
+    """An interval in which a node computes, and what the paper measured of it in microseconds, where it says so."""
 
     begins: str
     ends: str
-    paper_us: float
+    paper_us: float | None = None
 
     @property
     def name(self) -> str:
@@ -104,7 +104,7 @@ FIGURES = {
             Moment("j", "LMA sent PBA", Step(NMAG, "PBU", "answer sent")),
             Moment("k", "nMAG has it", Step(NMAG, "PBU", "answer received")),
         ),
-        (),
+        (Processing("c", "d"), Processing("d", "e"), Processing("g", "h"), Processing("i", "j")),
     ),
 }
 
@@ -158,7 +158,7 @@ def phases_of(
             steps = _decisive_attempt(within, nodes[source.role], source.request, found.get(source.before))
             found |= {letter: steps[source.step]} if source.step in steps else {}
         elif isinstance(source, Sent):
-            moments = (s.t_ns for s in within if s.sent and s.node == LMA and s.message.name == source.message)
+            moments = (s.t_ns for s in within if s.sent and s.node == LMA and s.name == source.message)
             found |= {letter: first} if (first := next(moments, None)) is not None else {}
     missing = {moment.letter: _reason(moment.source, nodes) for moment in figure.moments if moment.letter not in found}
     in_order = {moment.letter: found[moment.letter] for moment in figure.moments if moment.letter in found}

@@ -63,7 +63,7 @@ class MobileNode(msgspec.Struct, frozen=True):
 
 class Move(msgspec.Struct, frozen=True):
     """One L2 handover, as the radio did it: `detach_ns` and `attach_ns` are when it began to take and to give carrier,
-    `attach_done_ns` when all that moved at once had been given it."""
+    `attach_done_ns` when all that moved at once had been given it; `announced_ns` when pMAG was told beforehand."""
 
     index: int
     mn: str
@@ -72,6 +72,12 @@ class Move(msgspec.Struct, frozen=True):
     detach_ns: int
     attach_ns: int
     attach_done_ns: int = 0
+    announced_ns: int | None = None
+
+    @property
+    def begin_ns(self) -> int:
+        """When the network could first know of it."""
+        return self.detach_ns if self.announced_ns is None else min(self.detach_ns, self.announced_ns)
 
 
 class RunDirectory(msgspec.Struct, frozen=True):

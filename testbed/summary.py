@@ -122,17 +122,23 @@ def _processing(result: Result, figure: Figure) -> str:
     for interval in figure.processing:
         took = _of_all(result, "processing", interval.name)
         measured = [_microseconds(of, took) for of in (mean, median)]
-        rows.append([interval.name, *measured, f"{interval.paper_us:.1f}"])
-    paper_us = sum(interval.paper_us for interval in figure.processing)
+        rows.append([interval.name, *measured, _paper(interval.paper_us)])
+    known_us = [interval.paper_us for interval in figure.processing if interval.paper_us is not None]
     repeated = sum(_times_sent(handover, "PBU") > 1 for handover in result["handovers"])
-    rows.append(["in all", _processing_in_all(result), "", f"{paper_us:.1f}"])
-    lines = ["Processing, µs:", table(["", "mean", "median", "paper"], rows), _FORMULA_NOTE]
+    rows.append(["in all", _processing_in_all(result), "", _paper(sum(known_us) if known_us else None)])
+    lines = ["Processing, µs:", table(["", "mean", "median", "paper"], rows)]
+    if known_us:
+        lines.append(_FORMULA_NOTE)
     if repeated:
         lines.append(
             f"In {repeated} of {len(result['handovers'])} handovers the PBU was sent more than once: "
-            "the attempt that was answered counts,\nand f-g holds the wait for it."
+            "the attempt that was answered counts,\nand the phase before that PBU holds the wait for it."
         )
     return "\n".join(lines)
+
+
+def _paper(microseconds: float | None) -> str:
+    return "-" if microseconds is None else f"{microseconds:.1f}"
 
 
 def _times_sent(handover: dict[str, Any], message: str) -> int:
