@@ -85,7 +85,7 @@ def _keep(name: str, say: Connection) -> None:
 
 
 def _kept(name: str) -> tuple[ForkProcess, list[int]]:
-    """A lab in a process of its own (forked: an interpreter's start takes half a minute by emulation), and its daemons."""
+    """A lab in a process of its own, and its daemons. Forked: an interpreter starts in half a minute by emulation."""
     fork = multiprocessing.get_context("fork")
     hear, say = fork.Pipe(duplex=False)
     keeper = fork.Process(target=_keep, args=(name, say))
