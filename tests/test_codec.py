@@ -14,7 +14,8 @@ from common.mh.layers import MIP6MH_PBA, MIP6MH_PBU, MIP6OptHomeNetworkPrefix
 from common.mh.layout import Layout, OptionLayout
 from common.mh.messages import ALL_ZERO_PREFIX, BindingError, Message, MnId, ProxyBindingAck, ProxyBindingUpdate, Status
 from common.mh.options import MAX_HOME_NETWORK_PREFIXES
-from tests.wire import FOREIGN_VECTORS, FULL_PBA, FULL_PBU, HNP, VECTORS, acks, in_scapy, messages, updates, vector
+from tests.wire import FOREIGN_VECTORS, FULL_PBA, FULL_PBU, HNP, VECTORS, acks, messages, updates, vector
+from tests.wire_scapy import in_scapy
 
 REASONS = {
     "truncated",
@@ -239,7 +240,7 @@ def test_truncated_message(octets: bytes, data: st.DataObject) -> None:
 
 
 def test_every_octet_changed_to_everything() -> None:
-    for name in VECTORS:
+    for name in VECTORS.keys() - {"pba-context"}:  # nearly all of which is data
         octets = vector(name)
         for position in range(len(octets)):
             for value in range(256):

@@ -1,23 +1,30 @@
-"""What the tests of the wire format share: the vectors and their meaning, hypothesis strategies, scapy's own view."""
+"""What the tests of the wire format share: the vectors and their meaning, and hypothesis strategies."""
 
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 from hypothesis import strategies as st
-from scapy.layers.inet6 import MIP6MH_BE, MIP6OptAltCoA, MIP6OptBRAdvice, MIP6OptMNID
-from scapy.packet import Packet
 
-from common.mh import layers
 from common.mh.messages import (
     ALL_ZERO_PREFIX,
     AccessTechnologyType,
     AckFlag,
     BindingError,
+    BindingRevocationAck,
+    BindingRevocationIndication,
+    ContextContinuation,
+    ContextData,
+    ContextReflection,
+    ContextReflectionAck,
+    Feature,
     HandoffIndicator,
     Message,
     MnId,
     ProxyBindingAck,
     ProxyBindingUpdate,
+    RevocationFlag,
+    RevocationStatus,
+    RevocationTrigger,
     Status,
     Timestamp,
     UpdateFlag,
@@ -26,6 +33,8 @@ from common.mh.options import MAX_HOME_NETWORK_PREFIXES
 
 MN1 = MnId.nai("mn1@example.net")
 HNP = IPv6Network("2001:db8:1000::/64")
+LL_ID = bytes.fromhex("020000000001")
+NMAG = ContextData(1, IPv6Address("2001:db8:0:2::1").packed)
 LINK_LOCAL = IPv6Address("fe80::200:5eff:fe00:5213")
 NOON = 1_700_000_000 << 16  # 1,700,000,000 s in units of 1/65536 s
 
@@ -53,6 +62,18 @@ FULL_PBA = ProxyBindingAck(
     link_local=LINK_LOCAL,
     timestamp=Timestamp(NOON + 32768),
     refresh_advice=200,
+)
+FULL_CR = ContextReflection(
+    sequence=0x1234,
+    lifetime=10.0,
+    acknowledge=True,
+    mn_id=MN1,
+    hnps=(HNP,),
+    mn_ll_id=LL_ID,
+    contexts=(NMAG, ContextData(0xFF00, bytes.fromhex("deadbeef"))),
+)
+FULL_BRI = BindingRevocationIndication(
+    trigger=RevocationTrigger.HANDOVER_SAME_ACCESS, sequence=1, mn_id=MN1, hnps=(HNP,)
 )
 # Vectors that this program would write the same way.
 VECTORS: dict[str, Message] = {
@@ -88,6 +109,54 @@ VECTORS: dict[str, Message] = {
         access_technology=AccessTechnologyType.RESERVED,
     ),
     "binding-error": BindingError(status=1, home_address=IPv6Address("2001:db8:1000::1")),
+    "pbu-context": ProxyBindingUpdate(
+        sequence=7,
+        lifetime=0,
+        flags=UpdateFlag.ACKNOWLEDGE | UpdateFlag.PROXY | UpdateFlag.CONTEXT,
+        mn_id=MN1,
+        hnps=(HNP,),
+        handoff_indicator=HandoffIndicator.UNKNOWN,
+        access_technology=AccessTechnologyType.IEEE_802_11,
+        timestamp=Timestamp(NOON + 32768),
+        contexts=(
+            NMAG,
+            ContextData(3, bytes.fromhex("0006 004b 00006553f0000000 01 00")),
+            ContextData(0xFF00, bytes(range(8))),
+            ContextData(4, b""),
+        ),
+    ),
+    "pba-context": ProxyBindingAck(
+        status=Status.ACCEPTED,
+        sequence=8,
+        lifetime=300,
+        flags=AckFlag.PROXY | AckFlag.CONTEXT,
+        mn_id=MN1,
+        hnps=(HNP,),
+        handoff_indicator=HandoffIndicator.BETWEEN_MAGS,
+        access_technology=AccessTechnologyType.IEEE_802_11,
+        contexts=(ContextData(0xFF01, bytes(number % 251 for number in range(300))),),
+    ),
+    "cr": FULL_CR,
+    "cr-ack": ContextReflectionAck(
+        status=Status.INSUFFICIENT_RESOURCES, sequence=0x1234, lifetime=0.1, mn_id=MN1, hnps=(HNP,), mn_ll_id=LL_ID
+    ),
+    "cc": ContextContinuation(
+        sequence=0x1234,
+        lifetime=6553.5,
+        part=2,
+        parts=3,
+        mn_id=MN1,
+        hnps=(HNP,),
+        mn_ll_id=LL_ID,
+        contexts=(ContextData(0xFF00, bytes((1, 2, 3))), ContextData(7, bytes((9,)))),
+    ),
+    "bri": FULL_BRI,
+    "bri-global": BindingRevocationIndication(
+        trigger=RevocationTrigger.PER_PEER_POLICY,
+        sequence=0xFFFF,
+        flags=RevocationFlag.PROXY | RevocationFlag.GLOBAL,
+    ),
+    "bra": BindingRevocationAck(status=RevocationStatus.SUCCESS, sequence=1, mn_id=MN1, hnps=(HNP,)),
 }
 # Vectors that it only reads.
 FOREIGN_VECTORS: dict[str, Message] = {
@@ -101,6 +170,15 @@ FOREIGN_VECTORS: dict[str, Message] = {
         access_technology=AccessTechnologyType(99),
         timestamp=Timestamp(NOON),
     ),
+    "cr-liberal": ContextReflection(
+        sequence=0xFFFF,
+        lifetime=0.3,
+        mn_id=MnId.nai("m"),
+        contexts=(ContextData(0xFF01, b"ac"), ContextData(0xFF02, b"")),
+    ),
+    "bra-liberal": BindingRevocationAck(
+        status=RevocationStatus.MN_IS_ATTACHED, sequence=0xFFFF, flags=RevocationFlag(0xFFFF), mn_id=MnId.nai("")
+    ),
 }
 
 
@@ -111,7 +189,11 @@ def vector(name: str) -> bytes:
 
 
 _seconds = st.integers(0, 0xFFFF).map(lambda units: 4 * units)
+_tenths = st.integers(0, 0xFFFF).map(lambda units: units / 10)
+_octet = st.integers(0, 255)
 _addresses = st.ip_addresses(v=6).map(lambda address: IPv6Address(int(address)))
+_sequence = st.integers(0, 0xFFFF)
+_ll_ids = st.none() | st.binary(min_size=1, max_size=253)
 
 
 def _network(address: int, length: int) -> IPv6Network:
@@ -119,85 +201,79 @@ def _network(address: int, length: int) -> IPv6Network:
     return IPv6Network((network, length)) if network else ALL_ZERO_PREFIX
 
 
-def _options(mn_id_octets: int) -> dict[str, st.SearchStrategy[object]]:
-    """Strategies for the fields that a PBU and a PBA share; `mn_id_octets` is the least an MN-ID may have."""
-    octet = st.integers(0, 255)
-    networks = st.builds(_network, st.integers(0, (1 << 128) - 1), st.integers(0, 128))
-    return {
-        "sequence": st.integers(0, 0xFFFF),
-        "lifetime": _seconds,
-        "mn_id": st.none() | st.builds(MnId, octet, st.binary(min_size=mn_id_octets, max_size=254)),
-        "hnps": st.lists(networks, max_size=3).map(tuple)
-        | st.lists(networks, max_size=MAX_HOME_NETWORK_PREFIXES).map(tuple),
-        "handoff_indicator": st.none() | octet.map(HandoffIndicator),
-        "access_technology": st.none() | octet.map(AccessTechnologyType),
-        "mn_ll_id": st.none() | st.binary(min_size=1, max_size=253),
-        "link_local": st.none() | _addresses,
-        "timestamp": st.none() | st.integers(0, (1 << 64) - 1).map(Timestamp),
-    }
+def _mn_ids(octets: int) -> st.SearchStrategy[MnId | None]:
+    """Identifiers of so many octets at least."""
+    return st.none() | st.builds(MnId, _octet, st.binary(min_size=octets, max_size=254))
 
 
+_networks = st.builds(_network, st.integers(0, (1 << 128) - 1), st.integers(0, 128))
+_hnps = st.lists(_networks, max_size=3).map(tuple) | st.lists(_networks, max_size=MAX_HOME_NETWORK_PREFIXES).map(tuple)
+_features = st.sampled_from(list(Feature)) | st.integers(1, 0xFFFE)
+_data = st.binary(max_size=20) | st.integers(250, 260).map(bytes) | st.integers(500, 510).map(bytes)
+contexts = st.dictionaries(_features, _data, max_size=5).map(
+    lambda found: tuple(ContextData(feature, data) for feature, data in found.items())
+)
+
+
+def fits(message: Message) -> bool:
+    """Not more than a Mobility Header holds, even with all the padding there can be."""
+    octets = sum(len(context.data) + 8 for context in getattr(message, "contexts", ()))
+    return octets == 0 or octets + 24 * len(getattr(message, "hnps", ())) < 1000
+
+
+_shared: dict[str, st.SearchStrategy[object]] = {
+    "sequence": _sequence,
+    "lifetime": _seconds,
+    "hnps": _hnps,
+    "handoff_indicator": st.none() | _octet.map(HandoffIndicator),
+    "access_technology": st.none() | _octet.map(AccessTechnologyType),
+    "mn_ll_id": _ll_ids,
+    "link_local": st.none() | _addresses,
+    "timestamp": st.none() | st.integers(0, (1 << 64) - 1).map(Timestamp),
+}
+_reflected: dict[str, st.SearchStrategy[object]] = {
+    "sequence": _sequence,
+    "lifetime": _tenths,
+    "hnps": _hnps,
+    "mn_ll_id": _ll_ids,
+}
+_revoked: dict[str, st.SearchStrategy[object]] = {
+    "sequence": _sequence,
+    "flags": st.integers(0, 0xFFFF).map(RevocationFlag),
+    "hnps": _hnps,
+}
 updates = st.builds(
     ProxyBindingUpdate,
     flags=st.integers(0, 0xFFFF).map(lambda bits: UpdateFlag(bits) | UpdateFlag.PROXY),
+    mn_id=_mn_ids(1),
     alternate_coa=st.none() | _addresses,
-    **_options(mn_id_octets=1),
-)
+    contexts=st.just(()) | contexts,
+    **_shared,
+).filter(fits)
 acks = st.builds(
     ProxyBindingAck,
-    status=st.integers(0, 255).map(Status),
+    status=_octet.map(Status),
     flags=st.integers(0, 0xFF).map(lambda bits: AckFlag(bits) | AckFlag.PROXY),
+    mn_id=_mn_ids(0),
     refresh_advice=st.none() | _seconds,
-    **_options(mn_id_octets=0),
+    contexts=st.just(()) | contexts,
+    **_shared,
+).filter(fits)
+errors = st.builds(BindingError, status=_octet, home_address=_addresses)
+reflections = st.builds(
+    ContextReflection, acknowledge=st.booleans(), mn_id=_mn_ids(1), contexts=contexts, **_reflected
+).filter(fits)
+reflection_acks = st.builds(ContextReflectionAck, status=_octet.map(Status), mn_id=_mn_ids(0), **_reflected)
+_parts = st.integers(2, 255).flatmap(lambda parts: st.tuples(st.integers(1, parts - 1), st.just(parts)))
+continuations = st.builds(
+    lambda part, **fields: ContextContinuation(part=part[0], parts=part[1], **fields),
+    part=_parts,
+    mn_id=_mn_ids(1),
+    contexts=contexts,
+    **_reflected,
+).filter(fits)
+indications = st.builds(
+    BindingRevocationIndication, trigger=_octet.map(RevocationTrigger), mn_id=_mn_ids(1), **_revoked
 )
-errors = st.builds(BindingError, status=st.integers(0, 255), home_address=_addresses)
-messages = updates | acks | errors
-
-
-def in_scapy(message: Message) -> Packet:
-    """The same message told to scapy by hand, without any help of the codec; the checksum is 0."""
-    match message:
-        case ProxyBindingUpdate():
-            options = _options_in_scapy(message)
-            if message.alternate_coa is not None:
-                options.append(MIP6OptAltCoA(acoa=str(message.alternate_coa)))
-            return layers.MIP6MH_PBU(
-                cksum=0,
-                seq=message.sequence,
-                flags=int(message.flags),
-                mhtime=message.lifetime // 4,
-                options=options,
-            )
-        case ProxyBindingAck():
-            options = _options_in_scapy(message)
-            if message.refresh_advice is not None:
-                options.append(MIP6OptBRAdvice(rinter=message.refresh_advice // 4))
-            return layers.MIP6MH_PBA(
-                cksum=0,
-                status=int(message.status),
-                flags=int(message.flags),
-                seq=message.sequence,
-                mhtime=message.lifetime // 4,
-                options=options,
-            )
-        case BindingError():
-            return MIP6MH_BE(cksum=0, status=message.status, ha=str(message.home_address))
-
-
-def _options_in_scapy(message: ProxyBindingUpdate | ProxyBindingAck) -> list[Packet]:
-    found: list[Packet] = []
-    if message.mn_id is not None:
-        found.append(MIP6OptMNID(subtype=message.mn_id.subtype, id=message.mn_id.value))
-    for hnp in message.hnps:
-        found.append(layers.MIP6OptHomeNetworkPrefix(plen=hnp.prefixlen, prefix=str(hnp.network_address)))
-    if message.handoff_indicator is not None:
-        found.append(layers.MIP6OptHandoffIndicator(hi=int(message.handoff_indicator)))
-    if message.access_technology is not None:
-        found.append(layers.MIP6OptAccessTechnologyType(att=int(message.access_technology)))
-    if message.mn_ll_id is not None:
-        found.append(layers.MIP6OptMNLinkLayerIdentifier(lla=message.mn_ll_id))
-    if message.link_local is not None:
-        found.append(layers.MIP6OptLinkLocalAddress(address=str(message.link_local)))
-    if message.timestamp is not None:
-        found.append(layers.MIP6OptTimestamp(timestamp=int(message.timestamp)))
-    return found
+revocation_acks = st.builds(BindingRevocationAck, status=_octet.map(RevocationStatus), mn_id=_mn_ids(0), **_revoked)
+messages = updates | acks | errors | reflections | reflection_acks | continuations | indications | revocation_acks

@@ -1,0 +1,100 @@
+"""A message told to scapy by hand, without any help of the codec."""
+
+from typing import Any
+
+from scapy.layers.inet6 import MIP6MH_BE, MIP6OptAltCoA, MIP6OptBRAdvice, MIP6OptMNID
+from scapy.packet import Packet
+
+from common.mh import layers
+from common.mh.context_reflection import MIP6MH_CC, MIP6MH_CR, MIP6MH_CRAck, MIP6OptContextData
+from common.mh.messages import (
+    BindingError,
+    BindingRevocationAck,
+    BindingRevocationIndication,
+    ContextContinuation,
+    ContextReflection,
+    ContextReflectionAck,
+    Message,
+    ProxyBindingAck,
+    ProxyBindingUpdate,
+)
+from common.mh.revocation import MIP6MH_BRA, MIP6MH_BRI
+
+
+def in_scapy(message: Message) -> Packet:
+    """The packet; its checksum is 0."""
+    fields: dict[str, Any]
+    layer: type[Packet]
+    match message:
+        case ProxyBindingUpdate():
+            layer, fields = layers.MIP6MH_PBU, {"flags": int(message.flags), "mhtime": message.lifetime // 4}
+        case ProxyBindingAck():
+            layer, fields = layers.MIP6MH_PBA, {"flags": int(message.flags), "mhtime": message.lifetime // 4}
+        case BindingError():
+            return MIP6MH_BE(cksum=0, status=message.status, ha=str(message.home_address))
+        case ContextReflection():
+            flags = "A" if message.acknowledge else 0
+            layer, fields = MIP6MH_CR, {"flags": flags, "mhtime": round(message.lifetime * 10)}
+        case ContextReflectionAck():
+            layer, fields = MIP6MH_CRAck, {"mhtime": round(message.lifetime * 10)}
+        case ContextContinuation():
+            layer, fields = MIP6MH_CC, {"mhtime": round(message.lifetime * 10)}
+            fields |= {"part": message.part, "parts": message.parts}
+        case BindingRevocationIndication():
+            layer, fields = MIP6MH_BRI, {"trigger": int(message.trigger), "flags": int(message.flags)}
+        case BindingRevocationAck():
+            layer, fields = MIP6MH_BRA, {"flags": int(message.flags)}
+    if isinstance(message, ProxyBindingAck | ContextReflectionAck | BindingRevocationAck):
+        fields["status"] = int(message.status)
+    return layer(cksum=0, seq=message.sequence, options=_options(message), **fields)
+
+
+def _options(message: Message) -> list[Packet]:
+    found: list[Packet] = []
+    match message:
+        case BindingError():
+            return found
+        case ProxyBindingUpdate() | ProxyBindingAck():
+            found += _identity(message) + _registration(message)
+        case ContextReflection() | ContextReflectionAck() | ContextContinuation():
+            found += _identity(message) + _link_layer(message.mn_ll_id)
+        case BindingRevocationIndication() | BindingRevocationAck():
+            found += _identity(message)
+    if isinstance(message, ProxyBindingUpdate) and message.alternate_coa is not None:
+        found.append(MIP6OptAltCoA(acoa=str(message.alternate_coa)))
+    if isinstance(message, ProxyBindingAck) and message.refresh_advice is not None:
+        found.append(MIP6OptBRAdvice(rinter=message.refresh_advice // 4))
+    for context in getattr(message, "contexts", ()):
+        rest = context.data
+        found.append(MIP6OptContextData(ftp=context.feature, data=rest[:253]))
+        while rest := rest[253:]:
+            found.append(MIP6OptContextData(ftp=context.feature, data=rest[:253]))
+    return found
+
+
+def _identity(message: Message) -> list[Packet]:
+    assert not isinstance(message, BindingError)
+    found: list[Packet] = []
+    if message.mn_id is not None:
+        found.append(MIP6OptMNID(subtype=message.mn_id.subtype, id=message.mn_id.value))
+    for hnp in message.hnps:
+        found.append(layers.MIP6OptHomeNetworkPrefix(plen=hnp.prefixlen, prefix=str(hnp.network_address)))
+    return found
+
+
+def _link_layer(mn_ll_id: bytes | None) -> list[Packet]:
+    return [] if mn_ll_id is None else [layers.MIP6OptMNLinkLayerIdentifier(lla=mn_ll_id)]
+
+
+def _registration(message: ProxyBindingUpdate | ProxyBindingAck) -> list[Packet]:
+    found: list[Packet] = []
+    if message.handoff_indicator is not None:
+        found.append(layers.MIP6OptHandoffIndicator(hi=int(message.handoff_indicator)))
+    if message.access_technology is not None:
+        found.append(layers.MIP6OptAccessTechnologyType(att=int(message.access_technology)))
+    found += _link_layer(message.mn_ll_id)
+    if message.link_local is not None:
+        found.append(layers.MIP6OptLinkLocalAddress(address=str(message.link_local)))
+    if message.timestamp is not None:
+        found.append(layers.MIP6OptTimestamp(timestamp=int(message.timestamp)))
+    return found
