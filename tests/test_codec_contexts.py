@@ -41,8 +41,8 @@ def sent(contexts: tuple[ContextData, ...], **options: int) -> tuple[Parts, int]
     """The parts as they are on the other side of the wire, and how many there are."""
     first, rest = fragment(FULL_CR, contexts, limits=WIDE, **options)
     parts: Parts = {}
-    message: Message
-    for number, message in enumerate((first, *rest)):
+    messages: list[Message] = [first, *rest]
+    for number, message in enumerate(messages):
         received = decode(encode(message))
         assert isinstance(received, ContextReflection if not number else ContextContinuation)
         parts[number] = received.contexts

@@ -75,6 +75,7 @@ FULL_CR = ContextReflection(
 FULL_BRI = BindingRevocationIndication(
     trigger=RevocationTrigger.HANDOVER_SAME_ACCESS, sequence=1, mn_id=MN1, hnps=(HNP,)
 )
+FULL_BRA = BindingRevocationAck(status=RevocationStatus.SUCCESS, sequence=1, mn_id=MN1, hnps=(HNP,))
 # Vectors that this program would write the same way.
 VECTORS: dict[str, Message] = {
     "pbu-full": FULL_PBU,
@@ -156,7 +157,7 @@ VECTORS: dict[str, Message] = {
         sequence=0xFFFF,
         flags=RevocationFlag.PROXY | RevocationFlag.GLOBAL,
     ),
-    "bra": BindingRevocationAck(status=RevocationStatus.SUCCESS, sequence=1, mn_id=MN1, hnps=(HNP,)),
+    "bra": FULL_BRA,
 }
 # Vectors that it only reads.
 FOREIGN_VECTORS: dict[str, Message] = {
