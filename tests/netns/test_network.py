@@ -34,6 +34,9 @@ def network() -> Iterator[Network]:
                 )
             ]
             made.nodes[mag].run(["ip", "-batch", "-"], "\n".join(commands))
+        for mn in made.topology.mns:  # a host, which looks for duplicates before it uses its link-local address
+            tentative = ["ip", "-6", "address", "show", "dev", mn.interface, "tentative"]
+            wait_until(lambda node=made.nodes[mn.name], ask=tentative: not node.run(ask), "its address")  # type: ignore[misc]
         yield made
 
 
