@@ -55,6 +55,28 @@ def doctor() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="of the random path")
 @click.option("--clock", type=click.Choice(["real", "virtual"]), help="[default: real natively, virtual in the VM]")
 @click.option("--impair", default="", help="signalling only: loss=10%,duplicate=5%,reorder=5%")
+@click.option(
+    "--downlink",
+    type=click.Choice(["hold", "forward"]),
+    default="hold",
+    show_default=True,
+    help="context-reflector: who keeps the downlink, the LMA or the nMAG",
+)
+@click.option(
+    "--order",
+    type=click.Choice(["strict", "fast"]),
+    default="strict",
+    show_default=True,
+    help="context-reflector: whether the LMA waits for what the pMAG gives back",
+)
+@click.option(
+    "--context-size",
+    "context_octets",
+    type=click.IntRange(0, 16000),
+    default=64,
+    show_default=True,
+    help="context-reflector: opaque octets that travel with each MN",
+)
 @click.option("--native", "where", flag_value="native", help="on this kernel, whatever it lacks")
 @click.option("--in-vm", "where", flag_value="vm", help="in the virtual machine")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="write the figures; - is standard output")

@@ -9,6 +9,7 @@ import gc
 import importlib
 import json
 import os
+import random
 import secrets
 import select
 import shutil
@@ -20,9 +21,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Self
 
+from common.mh.messages import Feature
 from testbed.network import Air, Network
 from testbed.node import LabError, Node, Process, Readiness
-from testbed.topology import HNP_POOL, LMAA
+from testbed.topology import HNP_POOL, LMAA, MobileNode
 from testbed.visit import LABS, STATE_FILE, STOP_TIMEOUT_S, LabSpec, View, Visit, start_time
 
 _INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -160,24 +162,48 @@ class Lab(View):
             "journal": str(journal.absolute()),
         }
         mns = self.topology.mns
+        reflector: dict[str, object]
         if node == "lma":
             mags = [{"address": str(self.topology.addresses[mag])} for mag in self.topology.mags]
+            reflector = {"downlink": self.spec.downlink, "order": self.spec.order}
             return _toml(
-                {"lma": [{**common, "prefix_pools": [str(HNP_POOL)]}]},
+                {"lma": [{**common, "prefix_pools": [str(HNP_POOL)]}], "context_reflector": [reflector]},
                 {"mag": mags, "mobile_node": [{"mn_id": mn.mn_id} for mn in mns]},
             )
         interfaces = [mn.access_interface for mn in mns]
+        others = [str(self.topology.addresses[mag]) for mag in self.topology.mags if mag != node]
+        reflector = {"neighbours": others}
         return _toml(
-            {"mag": [{**common, "lma": str(LMAA), "access_interfaces": interfaces}]},
-            {"mobile_node": [{"mn_id": mn.mn_id, "ll_id": mn.mac, "interface": mn.access_interface} for mn in mns]},
+            {
+                "mag": [{**common, "lma": str(LMAA), "access_interfaces": interfaces}],
+                "context_reflector": [reflector],
+            },
+            {"mobile_node": [self._profile(mn) for mn in mns]},
         )
+
+    def _profile(self, mn: MobileNode) -> dict[str, object]:
+        profile: dict[str, object] = {"mn_id": mn.mn_id, "ll_id": mn.mac, "interface": mn.access_interface}
+        if self.spec.context_octets:
+            octets = random.Random(mn.mn_id).randbytes(self.spec.context_octets)
+            path = self.directory / f"{mn.name}.context"
+            path.write_bytes(octets)
+            profile["opaque_context"] = [{"feature": Feature.FIRST_LOCAL.value, "file": str(path)}]
+        return profile
 
 
 def _toml(*tables: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
-    """Tables, then arrays of tables; JSON's strings and lists are TOML's."""
+    """Tables, then arrays of tables; JSON's strings and lists are TOML's, an object in a list is an inline table."""
     lines = []
     for heading, group in zip(("[{}]", "[[{}]]"), tables, strict=True):
         for name, entries in group.items():
             for entry in entries:
-                lines += [heading.format(name), *(f"{key} = {json.dumps(value)}" for key, value in entry.items()), ""]
+                lines += [heading.format(name), *(f"{key} = {_value(value)}" for key, value in entry.items()), ""]
     return "\n".join(lines)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_value(item)}' for key, item in value.items())} }}"
+    return json.dumps(value)

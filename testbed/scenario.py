@@ -11,12 +11,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from ipaddress import IPv6Interface
 from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any, Self
 
+from testbed.announcement import Announcer, Departure
 from testbed.lab import Lab
 from testbed.node import LabError, now_ns, sleep_until, uninterrupted, wait_until
 from testbed.topology import Impairment
@@ -52,6 +54,9 @@ class Scenario:
     seed: int = 0
     clock: str = "real"
     impair: str = ""
+    downlink: str = "hold"
+    order: str = "strict"
+    context_octets: int = 64
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> Self:
@@ -60,6 +65,8 @@ class Scenario:
         names = {f"mag{number}" for number in range(1, scenario.mags + 1)}
         if scenario.mags < 2:
             raise LabError("a handover needs two MAGs at least")
+        if scenario.mode == "predictive" and scenario.scheme == "pmipv6":
+            raise LabError("pmipv6 has no predictive mode: nothing is done before the MN has left")
         if unknown := [mag for mag in scenario.path if mag not in names]:
             raise LabError(f"the path leads to {unknown[0]}, which is not among mag1 to mag{scenario.mags}")
         if len(scenario.path) == 1 or any(here == there for here, there in pairwise(scenario.path)):
@@ -71,7 +78,10 @@ class Scenario:
             impairment = Impairment.parse(self.impair) if self.impair else None
         except ValueError as error:
             raise LabError(str(error)) from None
-        return LabSpec(self.mags, self.mns, self.rtt_ms / 1000, self.scheme, impairment)
+        rtt_s = self.rtt_ms / 1000
+        return LabSpec(
+            self.mags, self.mns, rtt_s, self.scheme, impairment, self.downlink, self.order, self.context_octets
+        )
 
     def places(self) -> Iterator[dict[str, str]]:
         """Where every MN is: at first, and after each handover. No end."""
@@ -198,7 +208,19 @@ class _Run:
             self._pings[mn] = Ping(nodes[mn], cn, self._lab.topology.rtt_s, files)
 
     def _hand_over(self, index: int, here: Mapping[str, str], there: Mapping[str, str]) -> None:
-        detached, attached = self._lab.move_all(there, self._scenario.l2_ms / 1000, self._next_beat_ns())
+        announced_ns = None
+        with ExitStack() as stack:
+            leave_ns = self._next_beat_ns()
+            if self._scenario.mode == "predictive":
+                announcer = stack.enter_context(Announcer(self._departure(mn, here[mn], there[mn]) for mn in self._mns))
+                # The last packet that goes down the old path is then delivered right before the MN leaves.
+                leave_ns += self._beats(self._lab.topology.rtt_s)
+                announced_ns = leave_ns - round(self._lab.topology.rtt_s * 1e9)
+                sleep_until(announced_ns)
+                announcer.announce()
+            detached, attached = self._lab.move_all(there, self._scenario.l2_ms / 1000, leave_ns)
+            if announced_ns is not None:
+                announcer.require_done()
         self._moves += [
             {
                 "index": index,
@@ -209,6 +231,7 @@ class _Run:
                 "attach_ns": attached.began_ns,
                 "detach_done_ns": detached.done_ns,
                 "attach_done_ns": attached.done_ns,
+                "announced_ns": announced_ns,
             }
             for mn in self._mns
         ]
@@ -225,6 +248,15 @@ class _Run:
         mn = self._mns[0]
         arrived_ns = next_arrival_ns(self._lab.nodes[mn], self._downlinks[mn].port)
         return arrived_ns + math.ceil(_LEAD_NS / interval_ns) * interval_ns + interval_ns // 4
+
+    def _beats(self, at_least_s: float) -> int:
+        """Whole intervals of the packets that make up this time, in ns."""
+        interval_ns = round(1e9 / self._scenario.rate_pps)
+        return math.ceil(at_least_s * 1e9 / interval_ns) * interval_ns
+
+    def _departure(self, mn: str, pmag: str, nmag: str) -> Departure:
+        topology = self._lab.topology
+        return Departure(topology.mn(mn).mn_id, self._lab.control_socket(pmag), str(topology.addresses[nmag]))
 
     def _settle(self, since_ns: int) -> None:
         """Return when every MN has had service both ways since that moment, and for some time after."""

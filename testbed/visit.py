@@ -26,13 +26,16 @@ _TEMPORARY, _DEPRECATED, _DAD_FAILED, _TENTATIVE = 0x01, 0x20, 0x08, 0x40  # IFA
 
 @dataclass(frozen=True, slots=True)
 class LabSpec:
-    """What a lab is made from."""
+    """What a lab is made from; the last three matter to context-reflector only, the opaque context is per MN."""
 
     mags: int = 2
     mns: int = 1
     rtt_s: float = 0.010
     scheme: str = "pmipv6"
     impairment: Impairment | None = None
+    downlink: str = "hold"
+    order: str = "strict"
+    context_octets: int = 64
 
     def topology(self) -> Topology:
         return build(self.mags, self.mns, self.rtt_s, self.impairment)
