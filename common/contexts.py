@@ -72,7 +72,8 @@ _DEFAULT_LIMITS = Limits()
 class BindingState:
     """Feature 3: with what nMAG continues as pMAG would have, and how many messages the context came in.
 
-    `sequence` and `timestamp` are of the last PBU, `lifetime` in seconds is the granted one, a multiple of 4.
+    `sequence` and `timestamp` are of the PBU that carries this; `lifetime` in seconds, a multiple of 4, is the one
+    that the LMA granted.
     """
 
     sequence: int

@@ -88,7 +88,7 @@ def context_fields(context: ContextData) -> Iterator[tuple[str, object]]:
             state = BindingState.from_bytes(data)
             moment = datetime.fromtimestamp(state.timestamp.utc if state.timestamp else 0, UTC)
             yield from [("cr.state.seq", state.sequence), ("cr.state.lifetime", state.lifetime)]
-            yield "cr.state.timestamp", f"{moment:%b %e, %Y %H:%M:%S}.000000000 UTC"
+            yield "cr.state.timestamp", f"{moment:%b %e, %Y %H:%M:%S.%f}000 UTC"
             yield "cr.state.parts", state.parts
         elif data:
             yield "cr.data", data.hex(":")

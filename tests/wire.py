@@ -121,7 +121,7 @@ VECTORS: dict[str, Message] = {
         timestamp=Timestamp(NOON + 32768),
         contexts=(
             NMAG,
-            ContextData(3, bytes.fromhex("0006 004b 00006553f0000000 01 00")),
+            ContextData(3, bytes.fromhex("0007 004b 00006553f1008000 01 00")),
             ContextData(0xFF00, bytes(range(8))),
             ContextData(4, b""),
         ),
