@@ -86,6 +86,8 @@ async def _serve(config: MagdConfig, core: MobileAccessGateway, shell: Shell) ->
             address = IPv6Address(nmag) if nmag else None
         except ValueError as error:
             raise CommandError(f"not an IPv6 address: {error}") from error
+        if not core.predictive:
+            raise CommandError(f"scheme {mag.scheme} does nothing before an MN has left")
         entry = core.binding_update_list.get(MnId.nai(mn_id))
         if entry is None or entry.state not in SERVED:
             raise CommandError(f"{mn_id} is not served here")

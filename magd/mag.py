@@ -94,11 +94,16 @@ class MobileAccessGateway:
         """The MN has left (section 6.9.1.4)."""
         return list(self._detached(mn_id, now))
 
+    @property
+    def predictive(self) -> bool:
+        """Whether `handover` does anything under this scheme."""
+        return self._scheme.predictive
+
     def handover(self, mn_id: MnId, nmag: IPv6Address | None, now: float) -> list[Action]:
         """The MN is about to leave for that MAG: it is de-registered while it is still served."""
         entry = self.binding_update_list.get(mn_id)
-        if entry is None or entry.state not in SERVED:
-            return [Note("handover-of-unserved-mobile-node", mn_id)]
+        if entry is None or entry.state not in SERVED or not self._scheme.predictive:
+            return [Note("handover-not-announced", mn_id)]
         going = replace(unserved(entry, State.DEREGISTERING), lifetime=entry.lifetime, nmag=nmag)
         note = Note("handover-announced", mn_id, nmag)
         return [note, *self._request(entry, going, 0, HandoffIndicator.UNKNOWN, now)]

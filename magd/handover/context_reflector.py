@@ -38,6 +38,8 @@ GONE = frozenset({State.DEREGISTERING, State.LEFT})
 
 
 class ContextReflector(Pmipv6):
+    predictive = True
+
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
         super().__init__(config, numbering)
         self._interfaces = {MnId.nai(node.mn_id): node.interface or "" for node in config.mobile_node}

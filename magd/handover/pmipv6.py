@@ -13,7 +13,9 @@ from magd.numbering import Numbering
 
 
 class Pmipv6:
-    """The gateway's half."""
+    """The gateway's half. `predictive`: whether it has a use for the word that an MN is about to leave."""
+
+    predictive = False
 
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
         self.numbering = numbering
