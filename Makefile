@@ -12,8 +12,8 @@ help: ## list the targets
 setup: ## install what is missing: Debian packages (root or sudo), .venv
 	@bash testbed/setup.sh
 
-lab: setup ## measured handovers of a mobile node with ping and iperf3 running
-	@$(BIN)/testbed handover --scheme pmipv6 --count 5
+lab: setup ## handovers under plain PMIPv6 and Context Reflector, side by side, ping and iperf3 running
+	@$(BIN)/python -m testbed.showcase
 
 test: check unit test-netns test-vm ## all tests, the ones on real kernels included
 

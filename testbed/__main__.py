@@ -86,7 +86,7 @@ def handover(
 ) -> None:
     """Hand mobile nodes over, with ping and iperf3 running, and measure it on captured packets."""
     spec = {**options, "path": [mag for mag in path.split(",") if mag]}
-    with _one_clear_line():
+    with one_clear_line():
         Scenario.of(spec).lab_spec()  # what is wrong with the options is said before anything is started
         if where == "native" and clock == "virtual":
             raise click.UsageError("the virtual clock exists in the virtual machine only: --in-vm")
@@ -111,7 +111,7 @@ def handover(
 @_lab_option
 def up(where: str | None, rtt_ms: float, lab: str, **spec: Any) -> None:
     """Bring up a lab to play with; it stays until `testbed down`."""
-    with _one_clear_line():
+    with one_clear_line():
         where = where or ("native" if doctor_module.native_ok() else "vm")
         interactive.start(lab, {**spec, "rtt_s": rtt_ms / 1000}, where, progress_on_stderr())
     click.echo(
@@ -128,7 +128,7 @@ def up(where: str | None, rtt_ms: float, lab: str, **spec: Any) -> None:
 @_lab_option
 def shell(node: str, lab: str) -> None:
     """A prompt in NODE: lma, mag1, mag2, …, mn, cn or inet."""
-    with _one_clear_line():
+    with one_clear_line():
         sys.exit(interactive.find(lab).shell(node))
 
 
@@ -139,7 +139,7 @@ def shell(node: str, lab: str) -> None:
 @_lab_option
 def move(mn: str, mag: str, l2_ms: float, lab: str) -> None:
     """Move MN to the link of MAG."""
-    with _one_clear_line():
+    with one_clear_line():
         interactive.find(lab).move(mn, mag, l2_ms / 1000)
 
 
@@ -147,7 +147,7 @@ def move(mn: str, mag: str, l2_ms: float, lab: str) -> None:
 @_lab_option
 def down(lab: str) -> None:
     """End the lab; nothing of it stays."""
-    with _one_clear_line():
+    with one_clear_line():
         interactive.find(lab).down()
 
 
@@ -168,7 +168,7 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _one_clear_line() -> Iterator[None]:
+def one_clear_line() -> Iterator[None]:
     try:
         yield
     except (LabError, MachineError, GuestError, MeasurementError, CaptureError) as error:
