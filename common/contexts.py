@@ -18,6 +18,7 @@ from common.mh.messages import (
     ContextData,
     ContextReflection,
     Feature,
+    Message,
     ProxyBindingAck,
     ProxyBindingUpdate,
     Timestamp,
@@ -148,8 +149,7 @@ def fragment(
         hnps=message.hnps,
         mn_ll_id=message.mn_ll_id,
     )
-    first, later = (min(limit, MAX_OCTETS - len(encode(each))) for each in (replace(message, contexts=()), empty))
-    parts = _cut(contexts, chain([first], repeat(later)))
+    parts = _cut(contexts, _rooms(replace(message, contexts=()), empty, limit))
     limits.check(contexts, len(parts))
     if len(parts) > MAX_PARTS:
         raise ContextRefused("context-parts-too-many", str(len(parts)))
@@ -223,6 +223,12 @@ class Reassembly:
             return self._parts or 1
         last = max(self._received)
         return last + 2 if last else 1
+
+
+def _rooms(message: Message, continuation: Message, limit: int) -> Iterator[int]:
+    """Octets for Context Data in the message, and in each that continues it; both have none yet."""
+    yield min(limit, MAX_OCTETS - len(encode(message)))
+    yield from repeat(min(limit, MAX_OCTETS - len(encode(continuation))))
 
 
 def _place(context: ContextData) -> int:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, fragment6
 from scapy.layers.l2 import CookedLinuxV2
+from scapy.packet import Raw
 from scapy.utils import PcapNgWriter, PcapWriter
 
 from common.contexts import BindingState, fragment
@@ -119,6 +120,18 @@ def test_dissector_reads_the_captures_of_the_lab(writer: Any, tmp_path: Path) ->
             file.write(packet)
     for message, layers in zip(MESSAGES, read(capture, SCRIPT), strict=True):
         assert own(layers) == expected(message)
+
+
+def test_dissector_reads_what_ip_had_to_fragment(tmp_path: Path) -> None:
+    capture = tmp_path / "lma.pcap"
+    octets = with_checksum(encode(PARTS[0]), MAG, LMA)
+    datagram = IPv6(src=str(MAG), dst=str(LMA)) / IPv6ExtHdrFragment(nh=PROTOCOL, id=1) / Raw(octets)
+    with PcapWriter(str(capture), linktype=276) as file:
+        for fragment_of_it in fragment6(datagram, 1280):  # type: ignore[no-untyped-call]  # scapy's types have gaps
+            file.write(CookedLinuxV2(proto=0x86DD, ifindex=3) / fragment_of_it)
+    first, last = read(capture, SCRIPT)
+    assert own(first) == []
+    assert own(last) == expected(PARTS[0])
 
 
 @pytest.mark.parametrize(
