@@ -177,7 +177,8 @@ class MobileAccessGateway:
         if source != self._mag.lma:
             yield Note("unauthorized-source", pba.mn_id, source, pba.name)
             return
-        yield from self._scheme.heard(pba)
+        yield from self._steps(self._scheme.heard(pba, entry), now)
+        entry = self.binding_update_list.get(pba.mn_id) if pba.mn_id else None
         if entry is None or not answers(entry, pba):
             yield Note("pba-without-pbu", pba.mn_id, source)
         else:

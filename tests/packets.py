@@ -122,12 +122,10 @@ class PacketDomain(Domain):
         forwarding = self.kernel.get(LMAA, {}).get(HNP)
         if forwarding is None:
             self.lost["given back without binding"].append(number)
-        elif forwarding.downlink == ToPeer(mag):
+        elif forwarding.returned_from is None or forwarding.downlink == ToPeer(forwarding.returned_from):
             self.returned.append(number)  # kept, handover known or not
-        elif forwarding.returned_from == mag:
-            self._from_lma(number, forwarding)
         else:
-            self.lost["given back by a stranger"].append(number)
+            self._from_lma(number, forwarding)
 
     def _mn_sends(self) -> None:
         if self.here is None:

@@ -93,6 +93,26 @@ def test_other_mag_than_predicted() -> None:
         assert MN not in domain.mags[mag_address(2)].binding_update_list
 
 
+@pytest.mark.parametrize(("downlink", "known"), [("hold", True), ("hold", False), ("forward", True)])
+@pytest.mark.parametrize("rtt", [0.05, 0.2])
+@pytest.mark.parametrize("stay", [0.005, 0.03, 0.08, 0.15, 0.25])
+def test_two_handovers_in_flight_lose_nothing(*, downlink: str, known: bool, rtt: float, stay: float) -> None:
+    """The second MAG is left before, while or after what the first one gave back comes through it."""
+    domain = begin(mags=3, known=known, rtt=rtt, downlink=downlink)
+    domain.traffic(0.002, until=5.0)
+    domain.run(2.0)
+    for mag, pause in ((2, stay), (3, 6.0)):
+        domain.leave()
+        domain.run(domain.now + 0.01)
+        domain.arrive(mag)
+        domain.run(domain.now + pause)
+    assert dict(domain.lost) == {}
+    assert sorted(domain.downlink) == list(range(domain.downlink_sent))
+    assert domain.uplink == list(range(domain.uplink_sent))
+    # Packets of the first handover that come back from two MAGs at a time may pass each other, once.
+    assert sum(later < earlier for earlier, later in pairwise(domain.downlink)) <= 1
+
+
 @pytest.mark.parametrize("l2", [0.001, 0.05])
 def test_back_to_where_it_left(l2: float) -> None:
     domain = begin(known=True)

@@ -80,9 +80,17 @@ class ContextReflector(Pmipv6):
         first, rest = fragment(flagged, pieces)
         return first, [Send(entry.lma, part) for part in rest]
 
-    def heard(self, pba: ProxyBindingAck) -> list[Action]:
-        """The end marker: the PBA ran behind the last packet for the MN, this runs behind the last one given back."""
-        if pba.lifetime or pba.status >= Status.REASON_UNSPECIFIED or not pba.flags & AckFlag.CONTEXT:
+    def heard(self, pba: ProxyBindingAck, entry: BindingUpdateListEntry | None) -> list[Step]:
+        """The end marker: the PBA ran behind the last packet for the MN, this runs behind the last one given back.
+
+        Or the MN left before its registration was answered: what waits here for its prefixes can now go back.
+        """
+        if pba.status >= Status.REASON_UNSPECIFIED:
+            return []
+        if pba.lifetime:
+            left_early = entry and entry.state in GONE and not entry.hnps
+            return [replace(entry, hnps=pba.hnps)] if entry and left_early else []
+        if not pba.flags & AckFlag.CONTEXT:
             return []
         end_marker = ContextReflectionAck(
             status=Status.ACCEPTED,

@@ -39,8 +39,8 @@ class Pmipv6:
         """An MN came of which there is this entry: what is still good of it, or None."""
         return None
 
-    def heard(self, pba: ProxyBindingAck) -> list[Action]:
-        """What any answer of the LMA calls for, be it still waited for or not."""
+    def heard(self, pba: ProxyBindingAck, entry: BindingUpdateListEntry | None) -> list[Step]:
+        """What any answer of the LMA about the entry's MN calls for, be it still waited for or not."""
         return []
 
     def registered(self, entry: BindingUpdateListEntry, pba: ProxyBindingAck) -> BindingUpdateListEntry:
