@@ -1,8 +1,8 @@
 """A mobile node's context as a whole: what its first features say, and how it is cut into messages and joined again.
 
 A Mobility Header has at most 2,048 octets. What a PBU, CR or PBA has no room for follows in Context Continuation
-messages of the same sequence number; docs/protocol.md, "Continuation", has the rules. Nothing here knows a clock or a
-peer: who waits for what, and for how long, is decided by the handover scheme.
+messages; docs/protocol.md, "Continuation", has the rules. Nothing here knows a clock or a peer: who waits for what, and
+for how long, is decided by the handover scheme.
 """
 
 import struct
@@ -141,7 +141,8 @@ def fragment(
     contexts = tuple(sorted(contexts, key=_place))
     state = binding_state(contexts)
     empty = ContextContinuation(
-        sequence=message.sequence,
+        # What a PBA carries was carried by another PBU than the one it answers.
+        sequence=state.sequence if state and isinstance(message, ProxyBindingAck) else message.sequence,
         lifetime=message.lifetime if isinstance(message, ContextReflection) else 0.0,
         part=1,
         parts=2,

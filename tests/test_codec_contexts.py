@@ -137,6 +137,13 @@ def test_continuations_of_an_update_have_no_lifetime() -> None:
     assert {part.lifetime for part in rest} == {0.0}
 
 
+def test_sequence_number_is_that_of_the_update_that_carried_the_context() -> None:
+    contexts = (STATE_DATA, ContextData(0xFF00, bytes(4000)))
+    assert {part.sequence for part in fragment(FULL_PBU, contexts)[1]} == {FULL_PBU.sequence}
+    assert {part.sequence for part in fragment(FULL_CR, contexts)[1]} == {FULL_CR.sequence}
+    assert {part.sequence for part in fragment(FULL_PBA, contexts)[1]} == {STATE.sequence}
+
+
 def test_a_message_that_has_contexts_gets_others() -> None:
     message, rest = fragment(FULL_CR, ())
     assert (message.contexts, rest) == ((), ())
