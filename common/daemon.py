@@ -134,8 +134,8 @@ class Shell:
     def _send(self, destination: IPv6Address, message: Message) -> None:
         try:
             self._mh_socket.sendto(encode(message), (str(destination), 0))
-        except OSError as error:
-            self._note(Note("send-failed", peer=destination, detail=f"{message.name}: {error.strerror}"))
+        except (OSError, ValueError) as error:  # the network is unreachable, or the format cannot say it
+            self._note(Note("send-failed", peer=destination, detail=f"{message.name}: {error}"))
             return
         self.counters[f"sent-{message.name}"] += 1
         self._journal.write("sent", message=message.name, peer=destination, mn_id=_mn_id(message))

@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 from math import inf
 
 from common.actions import Action
-from common.mh.messages import ContextData, HandoffIndicator, MnId, ProxyBindingUpdate
+from common.mh.messages import ContextData, HandoffIndicator, MnId, ProxyBindingUpdate, Timestamp
 
 INITIAL_BINDACK_TIMEOUT = 1.0  # RFC 6275 section 12, seconds
 MAX_BINDACK_TIMEOUT = 32.0
@@ -58,7 +58,7 @@ class BindingUpdateListEntry:
 
     `interface` is empty while nobody knows where an awaited MN will come; `present` is whether it is on the link.
     `restored`: a context says what it takes to serve the MN before the LMA has answered. `parts` are the pieces of that
-    context, by their number; `opaque` what is carried on for others.
+    context, by their number; `opaque` what is carried on for others. `timestamp` is of the last request.
     """
 
     mn_id: MnId
@@ -71,6 +71,7 @@ class BindingUpdateListEntry:
     parts: tuple[tuple[int, tuple[ContextData, ...]], ...] = ()
     opaque: tuple[ContextData, ...] = ()
     nmag: IPv6Address | None = None
+    timestamp: Timestamp | None = None
     state: State = State.REGISTERING
     hnps: tuple[IPv6Network, ...] = ()
     outstanding: Outstanding | None = None

@@ -154,7 +154,11 @@ class MobileAccessGateway:
             yield self._advertisement(back)
             return
         new = BindingUpdateListEntry(
-            mn_id=mn_id, mn_ll_id=self._ll_ids.get(mn_id), interface=interface, lma=self._mag.lma
+            mn_id=mn_id,
+            mn_ll_id=self._ll_ids.get(mn_id),
+            interface=interface,
+            lma=self._mag.lma,
+            timestamp=entry.timestamp if entry else None,
         )
         yield from self._request(entry, new, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
 
@@ -219,15 +223,17 @@ class MobileAccessGateway:
         pbu, behind = self._scheme.request(entry, pbu)
         yield Send(entry.lma, pbu)
         yield from behind
-        yield from self._store(before, replace(entry, outstanding=Outstanding(pbu=pbu, sent=now)))
+        outstanding = Outstanding(pbu=pbu, sent=now)
+        yield from self._store(before, replace(entry, outstanding=outstanding, timestamp=pbu.timestamp))
 
     def _retransmit(self, entry: BindingUpdateListEntry, outstanding: Outstanding, now: float) -> Iterator[Action]:
         """Section 6.9.4: the same request with a new sequence number and timestamp."""
-        pbu = replace(outstanding.pbu, sequence=self.numbering.sequence(), timestamp=self.numbering.timestamp(now))
+        timestamp = self.numbering.timestamp(now, entry.timestamp)
+        pbu = replace(outstanding.pbu, sequence=self.numbering.sequence(), timestamp=timestamp)
         timeout = min(max(outstanding.timeout * 2, INITIAL_BINDACK_TIMEOUT), MAX_BINDACK_TIMEOUT)
         again = Outstanding(pbu=pbu, sent=now, timeout=timeout)
         yield Send(entry.lma, pbu)
-        yield from self._store(entry, replace(entry, outstanding=again))
+        yield from self._store(entry, replace(entry, outstanding=again, timestamp=timestamp))
 
     def _pbu(
         self, entry: BindingUpdateListEntry, lifetime: int, handoff: HandoffIndicator, now: float
@@ -241,7 +247,7 @@ class MobileAccessGateway:
             handoff_indicator=handoff,
             access_technology=AccessTechnologyType(self._mag.access_technology),
             mn_ll_id=entry.mn_ll_id,
-            timestamp=self.numbering.timestamp(now),
+            timestamp=self.numbering.timestamp(now, entry.timestamp),
         )
 
     def _other(self, source: IPv6Address, message: Message, now: float) -> Iterator[Action]:

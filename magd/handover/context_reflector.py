@@ -10,7 +10,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from common.actions import Action, Forwarding, HoldUplink, Note, Send, ToAccess
-from common.contexts import BindingState, Reassembly, fragment
+from common.contexts import BindingState, ContextRefused, Reassembly, fragment
 from common.mh.messages import (
     AckFlag,
     BindingRevocationAck,
@@ -20,6 +20,7 @@ from common.mh.messages import (
     ContextReflection,
     ContextReflectionAck,
     Feature,
+    HandoffIndicator,
     Message,
     MnId,
     ProxyBindingAck,
@@ -29,7 +30,7 @@ from common.mh.messages import (
     UpdateFlag,
 )
 from magd import context
-from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, State, Step
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, Request, State, Step, unserved
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6
 from magd.numbering import Numbering
@@ -120,7 +121,11 @@ class ContextReflector(Pmipv6):
         if pba is None:
             return [left]
         if pba.status >= Status.REASON_UNSPECIFIED:
-            return [Note(f"context-refused-{int(pba.status)}", entry.mn_id, entry.lma), Removal(entry)]
+            note = Note(f"context-refused-{int(pba.status)}", entry.mn_id, entry.lma)
+            # An MN that is still here goes on being served. One that left may have what the LMA sends after it; what
+            # the LMA did accept (an earlier copy of the request, or the nMAG's) it will revoke.
+            stays = Request(unserved(replace(entry, nmag=None), State.REGISTERING), HandoffIndicator.UNKNOWN)
+            return [note, stays if entry.present else left]
         # An LMA without the extension has made a plain de-registration of it.
         return [left if pba.flags & AckFlag.CONTEXT else Removal(entry)]
 
@@ -214,9 +219,12 @@ class ContextReflector(Pmipv6):
     def _restored(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry:
         """The entry with every feature that has come whole."""
         reassembly = Reassembly()
-        for number, pieces in entry.parts:
-            reassembly.add(number, pieces)
-        whole = reassembly.contexts()
+        try:
+            for number, pieces in entry.parts:
+                reassembly.add(number, pieces)
+            whole = reassembly.contexts()
+        except ContextRefused:  # the LMA lets through what its own limits allow: the MN then starts from nothing
+            whole = ()
         entry, _failed = context.restore(entry, whole)
         for piece in whole:
             if piece.feature == Feature.BINDING_STATE:
@@ -229,8 +237,13 @@ class ContextReflector(Pmipv6):
             state = BindingState.from_bytes(data)
         except ValueError:
             return entry
-        self.numbering.continue_from(state.sequence, state.timestamp)
-        return replace(entry, lifetime=entry.lifetime or state.lifetime, context_sequence=state.sequence)
+        self.numbering.continue_from(state.sequence)
+        return replace(
+            entry,
+            lifetime=entry.lifetime or state.lifetime,
+            context_sequence=state.sequence,
+            timestamp=max(filter(None, (entry.timestamp, state.timestamp)), default=None),
+        )
 
 
 def _with(
