@@ -1,0 +1,173 @@
+"""A lab whose daemons are configured, ended and started again at will, and packets made by hand in it."""
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv6Address
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Any
+
+from common.control import ask
+from testbed.lab import Lab
+from testbed.node import Node, Readiness, wait_until
+from testbed.topology import LMAA
+from testbed.visit import LabSpec
+
+ETH_P_IPV6 = 0x86DD
+IPV6_HEADER = 40
+EVENT_TIMEOUT_S = 30.0  # what is waited for comes in milliseconds; an emulated and loaded machine is forgiven much
+
+Edits = Mapping[str, Sequence[tuple[str, str]]]
+
+
+class SystemLab(Lab):
+    """A Lab; `edits` replaces texts in configuration files, by node; `before` is what a node has without its daemon."""
+
+    def __init__(self, spec: LabSpec | None = None, edits: Edits | None = None) -> None:
+        super().__init__(spec or LabSpec())
+        self._edits = edits or {}
+        self.before: dict[str, dict[str, str]] = {}
+
+    def _configuration(self, node: str) -> str:
+        text = super()._configuration(node)
+        for old, new in self._edits.get(node, ()):
+            assert old in text, (old, text)
+            text = text.replace(old, new)
+        return text
+
+    def _start_daemons(self) -> None:
+        self.before = {node: traces(self.nodes[node]) for node in ("lma", *self.topology.mags)}
+        super()._start_daemons()
+
+    def end(self, node: str, how: int = SIGTERM) -> int:
+        """End the daemon of that node and return its exit code."""
+        daemon = self.daemons.pop(node)
+        if how == SIGKILL:
+            daemon.kill()
+            assert daemon.returncode is not None
+            return daemon.returncode
+        return daemon.stop()
+
+    def start(self, node: str) -> None:
+        """Start the daemon of that node again and return when it serves."""
+        readiness = Readiness(self.directory / f"{node}.again")
+        try:
+            self.daemons[node] = self._start_daemon(node, "lmad" if node == "lma" else "magd", readiness.path)
+            readiness.wait(self.daemons[node])
+        finally:
+            readiness.close()
+
+    def show(self, node: str, subject: str) -> Any:
+        return ask(self.control_socket(node), "show", subject=subject)
+
+    def command(self, node: str, command: str, **arguments: object) -> object:
+        return ask(self.control_socket(node), command, **arguments)
+
+    def counters(self, node: str) -> Counter[str]:
+        return Counter(self.show(node, "counters"))
+
+    def serving(self) -> dict[str, str]:
+        """MN-ID to the name of the MAG that the LMA has in its binding, of those that are registered."""
+        names = {str(self.topology.addresses[mag]): mag for mag in self.topology.mags}
+        bindings = self.show("lma", "bindings")
+        return {each["mn_id"]: names[each["proxy_coa"]] for each in bindings if each["state"] == "registered"}
+
+    def states(self, mag: str) -> dict[str, str]:
+        return {each["mn_id"]: each["state"] for each in self.show(mag, "mobile-nodes")}
+
+    def air_only(self, mn: str, mag: str) -> None:
+        """Put the MN on the link of that MAG; nothing is waited for."""
+        self.move(mn, mag, 0.0)
+
+    def settle(self, mn: str, mag: str) -> IPv6Address:
+        """Move the MN there; its address, once the LMA has it there and it has service."""
+        self.air_only(mn, mag)
+        mn_id = self.topology.mn(mn).mn_id
+        eventually(lambda: self.serving().get(mn_id) == mag, f"the LMA does not see {mn} at {mag}")
+        return self.wait_for_service(mn).ip
+
+
+def eventually(condition: Callable[[], Any], what: str) -> Any:
+    return wait_until(condition, what, EVENT_TIMEOUT_S)
+
+
+def traces(node: Node) -> dict[str, str]:
+    """What a daemon could leave in a node, as the tools print it; neighbours that the kernel found itself apart."""
+    shown = {
+        " ".join(argv): node.run(argv)
+        for argv in (
+            ["ip", "-d", "link"],
+            ["ip", "-6", "address", "show", "up"],
+            ["ip", "-6", "route", "show", "table", "all"],
+            ["ip", "-6", "rule"],
+            ["ip", "-6", "neigh", "show", "nud", "permanent"],
+            ["nft", "list", "ruleset"],
+        )
+    }
+    with node.inside():
+        settings = sorted(Path("/proc/sys/net/ipv6/conf").glob("*/*"))
+        # A secret that is not set cannot be read.
+        values = {str(path): path.read_text() for path in settings if path.name != "stable_secret"}
+    return shown | values
+
+
+@contextmanager
+def packets(node: Node, interface: str) -> Iterator[socket.socket]:
+    """A non-blocking packet socket on an interface: what comes in there; IPv6 packets without link-layer headers."""
+    with (
+        node.inside(),
+        socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(ETH_P_IPV6)) as sniffer,
+    ):
+        sniffer.bind((interface, ETH_P_IPV6))
+        yield sniffer
+
+
+def captured(sniffer: socket.socket) -> Iterator[bytes]:
+    """What has come since the last call."""
+    while True:
+        try:
+            yield sniffer.recv(65536)
+        except BlockingIOError:
+            return
+
+
+@contextmanager
+def udp(node: Node, address: object = "::", port: int = 0) -> Iterator[socket.socket]:
+    with node.inside(), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as made:
+        made.bind((str(address), port))
+        made.settimeout(EVENT_TIMEOUT_S)
+        yield made
+
+
+@contextmanager
+def raw(node: Node, protocol: int, address: object = "::") -> Iterator[socket.socket]:
+    """A raw socket: what is sent through it goes behind an IPv6 header of the kernel's."""
+    with node.inside(), socket.socket(socket.AF_INET6, socket.SOCK_RAW, protocol) as made:
+        made.bind((str(address), 0))
+        made.settimeout(EVENT_TIMEOUT_S)
+        yield made
+
+
+@contextmanager
+def deaf(node: Node) -> Iterator[None]:
+    """The node hears no signalling meanwhile."""
+    rule = "table ip6 deaf { chain in { type filter hook input priority 0; ip6 nexthdr 135 drop; }; }"
+    node.run(["nft", "-f", "-"], rule)
+    try:
+        yield
+    finally:
+        node.run(["nft", "delete", "table", "ip6", "deaf"])
+
+
+@contextmanager
+def stranger(lab: SystemLab) -> Iterator[Node]:
+    """A router beyond the domain that can reach the LMA."""
+    node = lab.nodes["inet"]
+    route = [str(LMAA), "via", "2001:db8:ee::2"]
+    node.run(["ip", "-6", "route", "add", *route])
+    try:
+        yield node
+    finally:
+        node.run(["ip", "-6", "route", "del", *route])
