@@ -128,7 +128,9 @@ class Stream:
         for process, side in ((self._receiver, "receiver"), (self._sender, "sender")):
             if process and process.ended():
                 complaint = _load(self._file(f"{side}.json")).get("error", "")
-                raise LabError(f"{process.name} ended early with {process.returncode}: {complaint}{process.last_words()}")
+                raise LabError(
+                    f"{process.name} ended early with {process.returncode}: {complaint}{process.last_words()}"
+                )
 
     def pause(self) -> None:
         """Have the sender send nothing more."""
