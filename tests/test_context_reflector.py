@@ -1,5 +1,8 @@
 """Context Reflector between pure cores in virtual time, with packets: nothing lost, nothing doubled, nothing late."""
 
+import random
+from dataclasses import replace
+from ipaddress import IPv6Address
 from itertools import pairwise
 
 import pytest
@@ -7,10 +10,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.actions import Forwarding, ToPeer
-from common.mh.messages import MnId
+from common.mh.messages import (
+    AccessTechnologyType,
+    BindingRevocationAck,
+    BindingRevocationIndication,
+    ContextContinuation,
+    ContextData,
+    ContextReflection,
+    ContextReflectionAck,
+    HandoffIndicator,
+    Message,
+    MnId,
+    ProxyBindingAck,
+    ProxyBindingUpdate,
+    Status,
+    Timestamp,
+    UpdateFlag,
+)
 from lmad.binding_cache import State
 from lmad.config import ContextReflector
-from tests.domain import LMAA, mag_address, mn_id
+from lmad.lma import LocalMobilityAnchor
+from magd.mag import MobileAccessGateway
+from tests.domain import LMAA, lma_config, mag_address, mag_config, mn_id, utc
 from tests.packets import PacketDomain
 from tests.test_domain import check_invariants
 
@@ -177,3 +198,160 @@ def test_any_history_on_a_bad_network_ends_where_the_mn_is(
     assert domain.kernel[LMAA][bce.key] == Forwarding(ToPeer(here))
     for number in (1, 2, 3):
         assert (MN in domain.mags[mag_address(number)].binding_update_list) == (number == domain.here)
+
+
+def dereg_with(contexts: tuple[ContextData, ...], **limits: object) -> tuple[PacketDomain, list[str]]:
+    """What the LMA notes when pMAG de-registers the MN with these."""
+    domain = begin(known=False, **limits)
+    entry = domain.mags[mag_address(1)].binding_update_list[MN]
+    pbu = ProxyBindingUpdate(
+        sequence=7,
+        lifetime=0,
+        flags=UpdateFlag.ACKNOWLEDGE | UpdateFlag.PROXY | UpdateFlag.CONTEXT,
+        mn_id=MN,
+        hnps=entry.hnps,
+        handoff_indicator=HandoffIndicator.UNKNOWN,
+        access_technology=AccessTechnologyType.IEEE_802_11,
+        mn_ll_id=entry.mn_ll_id,
+        timestamp=Timestamp.from_utc(utc(domain.now)),
+        contexts=contexts,
+    )
+    domain.log.clear()
+    domain.perform(LMAA, domain.lma.receive(mag_address(1), pbu, domain.now))
+    return domain, domain.notes()
+
+
+@pytest.mark.parametrize(
+    ("contexts", "limits", "reason"),
+    [
+        ((ContextData(1, IPv6Address("2001:db8::bad").packed),), {}, "refused-unknown-nmag"),
+        ((ContextData(1, b"short"),), {}, "refused-nmag-address-malformed"),
+        ((ContextData(0xFF00, bytes(600)),), {"max_context_size": 512}, "refused-context-too-large"),
+        (
+            tuple(ContextData(0xFF00 + n, b"") for n in range(3)),
+            {"max_context_features": 2},
+            "refused-context-features-too-many",
+        ),
+    ],
+)
+def test_contexts_that_are_refused_change_nothing(
+    contexts: tuple[ContextData, ...], limits: dict[str, object], reason: str
+) -> None:
+    domain, notes = dereg_with(contexts, **limits)
+    assert notes == [reason]
+    [bce] = domain.lma.binding_cache.of(MN)
+    assert (bce.state, bce.proxy_coa) == (State.REGISTERED, mag_address(1))
+    [pba] = domain.sent(ProxyBindingAck)
+    assert isinstance(pba, ProxyBindingAck)
+    assert pba.status == Status.ADMINISTRATIVELY_PROHIBITED
+
+
+def test_context_that_nobody_comes_for_ends_with_its_lifetime() -> None:
+    domain = begin(context_lifetime=2.0)
+    domain.traffic(0.01, until=5.0)
+    domain.run(2.0)
+    domain.leave()
+    domain.run(10.0)
+    assert len(domain.lma.binding_cache) == 0
+    held = next(iter(packets for where, packets in domain.lost.items() if "path removed" in where))
+    assert len(held) > 150  # what was held for two seconds is dropped, and known to be
+    assert "context-binding-expired" in domain.notes()
+
+
+@pytest.mark.parametrize("octets", [0, 64, 1800, 6000])
+def test_contexts_of_any_size_arrive_intact(octets: int) -> None:
+    data = random.Random(octets).randbytes(octets)
+    domain = begin(known=True)
+    here = domain.mags[mag_address(1)]
+    entry = here.binding_update_list[MN]
+    here.binding_update_list[MN] = replace(entry, opaque=(ContextData(0xFF00, data),))
+    domain.leave()
+    domain.run(domain.now + 0.05)
+    domain.arrive(2)
+    domain.run(domain.now + 1.0)
+    assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == (ContextData(0xFF00, data),)
+
+
+def test_context_of_which_a_part_is_lost_starts_from_nothing_and_the_handover_does_not_wait() -> None:
+    domain = begin(known=True)
+    here = domain.mags[mag_address(1)]
+    pieces = (ContextData(0xFF00, bytes(64)), ContextData(0xFF01, bytes(6000)))
+    here.binding_update_list[MN] = replace(here.binding_update_list[MN], opaque=pieces)
+    domain.deliver = lambda _source, _destination, message: (
+        () if isinstance(message, ContextContinuation) and message.part == 2 else (domain.one_way,)
+    )
+    domain.traffic(0.002, until=3.0)
+    domain.leave()
+    domain.run(domain.now + 0.05)
+    domain.arrive(2)
+    domain.run(4.0)
+    assert_nothing_wrong(domain)
+    assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == pieces[:1]
+
+
+@pytest.mark.parametrize(
+    "lost", [ContextReflection, ContextReflectionAck, BindingRevocationIndication, BindingRevocationAck]
+)
+@pytest.mark.parametrize("downlink", ["hold", "forward"])
+@pytest.mark.parametrize("l2", [0.002, 0.05])
+def test_a_lost_message_loses_no_packet(lost: type[Message], downlink: str, l2: float) -> None:
+    domain = begin(known=True, downlink=downlink)
+    domain.deliver = lambda _source, _destination, message: () if isinstance(message, lost) else (domain.one_way,)
+    domain.traffic(0.002, until=8.0)
+    domain.run(2.0)
+    domain.leave()
+    domain.run(2.0 + l2)
+    domain.arrive(2)
+    domain.run(12.0)
+    assert_nothing_wrong(domain)
+
+
+@pytest.mark.parametrize("which", ["de-registration", "its PBA", "registration", "its PBA at nMAG"])
+def test_a_lost_request_or_answer_loses_no_packet(which: str) -> None:
+    domain = begin(known=True)
+    victims = {
+        "de-registration": lambda m, d: isinstance(m, ProxyBindingUpdate) and not m.lifetime,
+        "its PBA": lambda m, d: isinstance(m, ProxyBindingAck) and d == mag_address(1),
+        "registration": lambda m, d: isinstance(m, ProxyBindingUpdate) and m.lifetime > 0,
+        "its PBA at nMAG": lambda m, d: isinstance(m, ProxyBindingAck) and d == mag_address(2),
+    }
+    losses = [1]
+
+    def spoil(_source: IPv6Address, destination: IPv6Address, message: Message) -> tuple[float, ...]:
+        if losses and victims[which](message, destination):
+            losses.pop()
+            return ()
+        return (domain.one_way,)
+
+    domain.deliver = spoil
+    domain.traffic(0.01, until=8.0)
+    domain.run(2.0)
+    domain.leave()
+    domain.run(2.05)
+    domain.arrive(2)
+    domain.run(12.0)
+    assert not losses
+    assert_nothing_wrong(domain)
+
+
+def test_an_lma_or_a_mag_without_the_extension_is_served_as_plain_pmipv6() -> None:
+    for plain in ("lma", "mag1", "mag2"):
+        domain = begin(known=True)
+        if plain == "lma":
+            domain.lma = LocalMobilityAnchor(lma_config(2, 1, scheme="pmipv6"), utc)
+        else:
+            number = int(plain[-1])
+            gateway = MobileAccessGateway(mag_config(number, 1, scheme="pmipv6"), utc, sequence=9000)
+            domain.mags[mag_address(number)] = gateway
+        domain.kernel.clear()
+        domain.here = None
+        domain.arrive(1)
+        domain.run(domain.now + 2.0)
+        domain.leave()
+        domain.run(domain.now + 0.05)
+        domain.arrive(2)
+        domain.run(domain.now + 20.0)
+        [bce] = domain.lma.binding_cache.of(MN)
+        assert (bce.proxy_coa, bce.handover) == (mag_address(2), None)
+        assert set(domain.mags[mag_address(2)].binding_update_list) == {MN}
+        assert not domain.mags[mag_address(1)].binding_update_list

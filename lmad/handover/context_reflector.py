@@ -13,6 +13,7 @@ from ipaddress import IPv6Address
 from math import inf
 
 from common.actions import Action, Forwarding, Note, Send, ToPeer
+from common.contexts import ContextRefused, Limits, nmag_address
 from common.mh.messages import (
     AckFlag,
     BindingError,
@@ -22,7 +23,6 @@ from common.mh.messages import (
     ContextData,
     ContextReflection,
     ContextReflectionAck,
-    Feature,
     Message,
     MnId,
     ProxyBindingAck,
@@ -77,6 +77,9 @@ class ContextReflector(Pmipv6):
     def __init__(self, config: LmadConfig) -> None:
         super().__init__(config)
         self._options = config.context_reflector
+        self._limits = Limits(
+            self._options.max_context_size, self._options.max_context_features, self._options.max_context_parts
+        )
         self._mags = frozenset(mag.address for mag in config.mag)
         self._strict = self._options.order == "strict"
         self._speakers: set[IPv6Address] = set()
@@ -108,11 +111,13 @@ class ContextReflector(Pmipv6):
         if not pbu.flags & UpdateFlag.CONTEXT:
             return super().deregistered(replace(bce, handover=None), pbu, now)
         self._speakers.add(bce.proxy_coa)
-        nmag = _nmag(pbu.contexts)
+        try:
+            self._limits.check(pbu.contexts)
+            nmag = nmag_address(pbu.contexts)
+        except ContextRefused as refused:
+            return Refusal(Status.ADMINISTRATIVELY_PROHIBITED, refused.reason)
         if nmag is not None and nmag not in self._mags:
             return Refusal(Status.ADMINISTRATIVELY_PROHIBITED, "unknown-nmag")
-        if reason := self._too_much(pbu.contexts, 1):
-            return Refusal(Status.ADMINISTRATIVELY_PROHIBITED, reason)
         handover = Handover(
             pmag=bce.proxy_coa,
             nmag=nmag if nmag != bce.proxy_coa else None,
@@ -245,8 +250,10 @@ class ContextReflector(Pmipv6):
                 return None, [Note("context-part-repeated", bce.mn_id, source)]
             parts = (*handover.continuations, part)
             longer = replace(handover, continuations=parts)
-            if reason := self._too_much(longer.pieces, part.parts):
-                return None, [Note(f"refused-{reason}", bce.mn_id, source)]
+            try:
+                self._limits.check(longer.pieces, part.parts)
+            except ContextRefused as refused:
+                return None, [Note(f"refused-{refused.reason}", bce.mn_id, source)]
             target = handover.nmag if bce.state is State.CONTEXT else bce.proxy_coa
             return replace(bce, handover=longer), [Send(target, part)] if target else []
         return None, [Note("context-part-without-context", part.mn_id, source)]
@@ -280,21 +287,6 @@ class ContextReflector(Pmipv6):
         over = bce.state is State.REGISTERED and not handover.closing and not handover.returning
         return replace(bce, handover=None if over else handover)
 
-    def _too_much(self, contexts: tuple[ContextData, ...], parts: int) -> str | None:
-        """The name of the limit that these exceed."""
-        if sum(len(context.data) for context in contexts) > self._options.max_context_size:
-            return "context-too-large"
-        if len({context.feature for context in contexts}) > self._options.max_context_features:
-            return "context-features-too-many"
-        return "context-parts-too-many" if parts > self._options.max_context_parts else None
-
 
 def _handover(bce: BindingCacheEntry | None) -> Handover | None:
     return bce.handover if bce and isinstance(bce.handover, Handover) else None
-
-
-def _nmag(contexts: tuple[ContextData, ...]) -> IPv6Address | None:
-    for context in contexts:
-        if context.feature == Feature.NMAG_ADDRESS and len(context.data) == 16:
-            return IPv6Address(context.data)
-    return None
