@@ -4,7 +4,9 @@ import fcntl
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import IPv6Address
+from pathlib import Path
 
 from pyroute2 import IPRoute
 
@@ -24,16 +26,25 @@ ATTRIBUTE = struct.Struct("=HH")
 
 
 class AccessLinks:
-    """Gives the interfaces their fixed addresses and, at the end, back what they had."""
+    """Gives the interfaces their fixed addresses and, at the end, back what they had.
 
-    def __init__(self, ipr: IPRoute, interfaces: tuple[str, ...]) -> None:
+    With `give_back` a route over one of them counts only while there is a carrier.
+    """
+
+    def __init__(self, ipr: IPRoute, interfaces: tuple[str, ...], *, give_back: bool = False) -> None:
         self._ipr = ipr
         self._before: dict[int, str] = {}
+        self._settings: dict[Path, str] = {}
         for name in interfaces:
             found = ipr.link_lookup(ifname=name)
             if not found:
                 raise DataPlaneError(f"access interface {name} does not exist")
             self._claim(found[0])
+            if give_back:
+                setting = Path("/proc/sys/net/ipv6/conf", name, "ignore_routes_with_linkdown")
+                # Without the newline: this setting takes one octet at a time, and then the newline for a number.
+                self._settings[setting] = setting.read_text().strip()
+                setting.write_text("1")
 
     def _claim(self, index: int) -> None:
         link = self._ipr.get_links(index)[0]
@@ -52,6 +63,9 @@ class AccessLinks:
         )
 
     def release(self) -> None:
+        for setting, before in self._settings.items():
+            with suppress(FileNotFoundError):  # the interface itself has gone
+                setting.write_text(before)
         for index, mac in self._before.items():
             if not self._ipr.link_lookup(index=index):
                 continue  # the interface itself has gone, and its addresses with it

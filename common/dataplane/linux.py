@@ -1,58 +1,84 @@
-"""The Linux data plane: ip6tnl tunnels, routes, source rules, the packet filter.
+"""The Linux data plane: ip6tnl tunnels, routes, source rules, the packet filter, packets that wait.
 
-What a session has installed is remembered in `_installed`; `apply` sends the difference. Tunnels, routes and the table
-carry the role's marks: at start whatever bears them and is not wanted goes, and nothing else is ever touched.
+What a session has installed is remembered in `_sessions`; `_change` sends the difference, in an order that loses,
+doubles and reorders nothing. Tunnels, routes and the table carry the role's marks: at start whatever bears them and is
+not wanted goes, and nothing else is ever touched.
 """
 
 import errno
 import socket
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
+from struct import pack
 
 from pyroute2 import IPRoute
-from pyroute2.netlink import nlmsg
 from pyroute2.netlink.exceptions import NetlinkError
 
 from common.actions import Drop, Forward, Forwarding, ToAccess, ToPeer
-from common.dataplane import routes, tunnels
+from common.dataplane import reconcile, routes, tunnels
 from common.dataplane.access import AccessLinks
-from common.dataplane.filter import Filter
+from common.dataplane.elements import Element
+from common.dataplane.filter import Filter, lma_rules, mag_rules
+from common.dataplane.hold import HNP_LENGTH, Session
+from common.dataplane.keeping import Keep, Keeping, Watch
 from common.dataplane.netlink import RouteSocket
+from common.dataplane.paths import Paths, interface_index
+from common.dataplane.strays import Fate
 from common.errors import DataPlaneError
+from common.mh.messages import MnId
 
 GONE = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
+THERE = frozenset({errno.EEXIST})
 FORWARDING = Path("/proc/sys/net/ipv6/conf/all/forwarding")
 TUNNEL_TABLE = 5213  # the first of the tables whose default route is a tunnel
-POOL_METRIC = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The marks of one daemon: what bears them is its own."""
+    """The marks of one daemon: what bears them is its own. Its packet queues count from `first_queue`."""
 
     name: str
     device_prefix: str
     protocol: int
-    drop_reason: str
+    first_queue: int
+    stray_reason: str
 
 
-LMA = Role("lmad", "pml", 213, "uplink_not_from_serving_mag")
-MAG = Role("magd", "pmg", 214, "uplink_without_binding")
+LMA = Role("lmad", "pml", 213, 0x4000, "returned-without-context")
+MAG = Role("magd", "pmg", 214, 0x9000, "downlink-without-binding")
 
 
 class LinuxDataPlane:
-    """DataPlane on netlink and nftables; `pools` are attracted, `access_interfaces` are the MAG's."""
+    """DataPlane on netlink and nftables; `pools` are attracted, `access_interfaces` are the MAG's.
 
-    def __init__(self, role: Role, pools: Iterable[IPv6Network] = (), access_interfaces: tuple[str, ...] = ()) -> None:
+    Without `keep` no packet ever waits, and what would make one wait is refused.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        pools: Iterable[IPv6Network] = (),
+        access_interfaces: tuple[str, ...] = (),
+        keep: Keep | None = None,
+    ) -> None:
         self._role = role
         self._pools = tuple(pools)
         self._access_interfaces = access_interfaces
-        self._installed: dict[IPv6Network, Forwarding] = {}
+        self._keep = keep
+        self._keeping: Keeping | None = None
+        self._sessions: dict[Session, Forwarding] = {}
+        self._names: dict[Session, MnId] = {}
+        self._session_of: dict[bytes, Session] = {}  # by the first 64 bits of a prefix
+        self._uplink: dict[Session, frozenset[Element]] = {}
         self._tunnels: dict[IPv6Address, int] = {}
         self._tables: dict[IPv6Address, int] = {}
-        self._filter = Filter(f"context_reflector_{role.name}", role.drop_reason)
+        self._paths = Paths(role.protocol, self._tunnels, self._tables)
+        self._table = f"context_reflector_{role.name}"
+        self._filter = Filter(self._table)
         self._route_socket = RouteSocket()
         self._access: AccessLinks | None = None
         self._ipr = IPRoute()
@@ -63,24 +89,30 @@ class LinuxDataPlane:
             raise DataPlaneError("this node does not forward IPv6; set it: sysctl -w net.ipv6.conf.all.forwarding=1")
         try:
             routes.prepare(self._role.protocol)
-            self._remove_strays()
-            self._tunnels = tunnels.ensure(self._ipr, self._role.device_prefix, local, set(peers))
+            self._filter.install(self._rules(local, None))  # nothing must lead to queues that are about to be made
+            reconcile.remove_all(self._ipr, self._role.protocol)
+            self._tunnels.update(tunnels.ensure(self._ipr, self._role.device_prefix, local, set(peers)))
             if self._access_interfaces:
-                self._access = AccessLinks(self._ipr, self._access_interfaces)
-                for number, (peer, index) in enumerate(self._tunnels.items()):
-                    self._tables[peer] = TUNNEL_TABLE + number
-                    self._ipr.route(
-                        "replace",
-                        dst="default",
-                        family=socket.AF_INET6,
-                        oif=index,
-                        table=TUNNEL_TABLE + number,
-                        proto=self._role.protocol,
-                    )
+                self._access = AccessLinks(self._ipr, self._access_interfaces, give_back=self._keep is not None)
+                self._make_tables()
         except NetlinkError as error:
             raise DataPlaneError(f"the kernel refused a tunnel or route: {error}{_hint(error)}") from error
         self._route_socket.request([routes.blackhole(self._role.protocol, pool) for pool in self._pools])
-        self._filter.install(self._access_interfaces or [self._role.device_prefix + "*"])
+        if self._keep:
+            access = {name: interface_index(name) for name in self._access_interfaces}
+            judge = self._judge_early if self._role is MAG else self._judge_returned
+            self._keeping = Keeping(
+                self._table,
+                self._keep,
+                first=self._role.first_queue,
+                access=access,
+                judge=judge,
+                stray_reason=self._role.stray_reason,
+            )
+            self._keeping.prepare()
+        self._filter.install(self._rules(local, self._keep))
+        if self._keeping:
+            self._keeping.uplink.start()
 
     def mtu(self, peer: IPv6Address) -> int:
         """Of the tunnel to a peer, octets (RFC 2473 section 7)."""
@@ -89,112 +121,179 @@ class LinuxDataPlane:
 
     def apply(self, forward: Forward) -> None:
         """See DataPlane.apply."""
+        session, wanted = forward.hnps, forward.forwarding
+        for other in {self._session_of.get(_key(hnp), session) for hnp in session} - {session}:
+            self._change(other, self._sessions.get(other), None)  # its prefixes are another session's now
+        before = self._sessions.get(session)
+        self._names[session] = forward.mn_id
         try:
-            for hnp in forward.hnps:
-                self._change(hnp, forward.forwarding)
+            self._change(session, before, wanted)
         except DataPlaneError:
-            for hnp in forward.hnps:
-                self._change(hnp, None)
+            try:
+                self._change(session, wanted, before)
+            except DataPlaneError:
+                with suppress(DataPlaneError):  # then nothing can be undone either; the next start removes it
+                    self._change(session, wanted, None)
             raise
+        finally:
+            if session not in self._sessions:
+                del self._names[session]
+
+    def hold_uplink(self, interface: str, keep: bool) -> None:
+        """See DataPlane.hold_uplink."""
+        if self._keeping:
+            self._keeping.uplink.keep(interface, keep)
+
+    def sockets(self) -> list[Watch]:
+        return self._keeping.sockets() if self._keeping else []
+
+    def deadline(self) -> float | None:
+        return self._keeping.deadline() if self._keeping else None
+
+    def expire(self, now: float) -> None:
+        if self._keeping:
+            self._keeping.expire(now)
+
+    def holds(self) -> list[dict[str, object]]:
+        """See DataPlane.holds."""
+        if not self._keeping:
+            return []
+        strays = self._keeping.strays
+        return [
+            {
+                "mn_id": str(self._names[session]) if session in self._names else None,
+                "hnps": [str(hnp) for hnp in session],
+                **row,
+                "ahead": strays.waiting(session),
+            }
+            for session, row in self._keeping.pool.rows(time.monotonic()).items()
+        ]
 
     def drops(self) -> dict[str, int]:
-        return self._filter.drops()
+        drops = self._filter.drops()
+        for reason, count in (self._keeping.drops() if self._keeping else {}).items():
+            drops[reason] = drops.get(reason, 0) + count
+        return drops
 
     def close(self) -> None:
         """See DataPlane.close; what a crash in between would leave, the next start removes."""
         self._filter.remove()
-        self._remove_strays()
+        if self._keeping:
+            self._keeping.end()
+        reconcile.remove_all(self._ipr, self._role.protocol)
         tunnels.ensure(self._ipr, self._role.device_prefix, IPv6Address("::"), set())
         if self._access:
             self._access.release()
         self._route_socket.close()
         self._ipr.close()
 
-    def _change(self, hnp: IPv6Network, wanted: Forwarding | None) -> None:
-        before = self._installed.pop(hnp, None)
-        messages = [] if before is None else self._leftovers(hnp, before, wanted)
-        if messages:
-            self._route_socket.request(messages, GONE)
-        if wanted is not None:
-            # Noted first: a request that fails half-way is then taken back whole.
-            self._installed[hnp] = wanted
-            self._route_socket.request(self._additions(hnp, before, wanted), frozenset({errno.EEXIST}))
-
-    def _additions(self, hnp: IPv6Network, before: Forwarding | None, wanted: Forwarding) -> list[bytearray]:
-        protocol = self._role.protocol
-        match wanted.downlink:
-            case Drop():
-                messages = [routes.blackhole(protocol, hnp)]
-            case ToPeer(peer):
-                messages = [routes.to_device(protocol, hnp, self._tunnel(peer))]
-            case ToAccess(interface, None):
-                messages = [routes.to_device(protocol, hnp, _index(interface))]
-            case ToAccess(interface, bytes(mac)):
-                messages = routes.to_node(protocol, hnp, _index(interface), mac)
-        rule = self._rule(hnp, wanted)
-        if rule and (before is None or rule != self._rule(hnp, before)):
-            messages.append(routes.source_rule(protocol, hnp, *rule))
-        return messages
-
-    def _leftovers(self, hnp: IPv6Network, before: Forwarding, wanted: Forwarding | None) -> list[bytearray]:
-        """What of `before` a replacing route does not replace."""
-        protocol = self._role.protocol
-        messages: list[bytearray] = []
-        rule = self._rule(hnp, before)
-        if rule and (wanted is None or rule != self._rule(hnp, wanted)):
-            messages.append(routes.source_rule(protocol, hnp, *rule, remove=True))
+    def _change(self, session: Session, before: Forwarding | None, wanted: Forwarding | None) -> None:
+        """Gate shut, then path, then strays, then what was held: each ahead of the next. Can be done once more."""
+        additions = [m for hnp in session for m in self._paths.additions(hnp, before, wanted)] if wanted else []
+        leftovers = [m for hnp in session for m in self._paths.leftovers(hnp, before, wanted)] if before else []
+        old_uplink, uplink = self._uplink.get(session, frozenset()), self._uplink_elements(session, wanted)
+        self._shut(session, before, wanted, uplink - old_uplink)
+        self._uplink[session] = uplink | old_uplink
+        self._route_socket.request(additions, THERE)
+        self._remember(session, wanted)
+        if keeping := self._keeping:
+            keeping.uplink.path(session, _access_of(wanted))
+        self._route_socket.request(leftovers, GONE)
+        if keeping:
+            lost = wanted is None or isinstance(wanted.downlink, Drop)
+            if wanted is None:
+                keeping.strays.drop(session, "hold-expired" if before and before.held else self._role.stray_reason)
+            else:
+                closed = before is not None and before.returned_from is not None and wanted.returned_from is None
+                keeping.strays.judge_again(session, release=closed and not lost)
+            if wanted is None or not wanted.held:
+                keeping.pool.release(session, discard=lost)
+            keeping.elements.change(remove=list(old_uplink - uplink))
+        self._uplink[session] = uplink
         if wanted is None:
-            messages.append(routes.no_route(protocol, hnp))
-        match before.downlink:
-            case ToAccess(interface, bytes(mac)) if wanted is None or wanted.downlink != before.downlink:
-                if index := _index(interface, missing_ok=True):
-                    messages.append(routes.forget_node(protocol, index, mac))
-        return messages
+            del self._uplink[session]
 
-    def _rule(self, hnp: IPv6Network, forwarding: Forwarding) -> tuple[str, int] | None:
-        match forwarding:
-            case Forwarding(downlink=ToAccess(interface), uplink_to=IPv6Address() as lma):
-                self._tunnel(lma)
-                return interface, self._tables[lma]
-        return None
+    def _shut(
+        self, session: Session, before: Forwarding | None, wanted: Forwarding | None, uplink: frozenset[Element]
+    ) -> None:
+        """Begin a hold if one is wanted, and let in uplink that is to be let in."""
+        if self._keeping is None:
+            if wanted and (wanted.held or wanted.uplink_from):
+                raise DataPlaneError("this daemon is not configured to hold packets")
+            return
+        # Early strays go ahead of what comes when the path is there: that waits a moment.
+        is_new = before is None and wanted is not None and isinstance(wanted.downlink, ToAccess)
+        if (wanted and wanted.held) or (is_new and self._keeping.pool.has_room()):
+            self._keeping.hold(session, list(uplink))
+        else:
+            self._keeping.elements.change(add=list(uplink))
 
-    def _tunnel(self, peer: IPv6Address) -> int:
-        if peer not in self._tunnels:
-            raise DataPlaneError(f"there is no tunnel to {peer}")
-        return self._tunnels[peer]
+    def _remember(self, session: Session, wanted: Forwarding | None) -> None:
+        for hnp in session:
+            if wanted:
+                self._session_of[_key(hnp)] = session
+            else:
+                self._session_of.pop(_key(hnp), None)
+        if wanted:
+            self._sessions[session] = wanted
+        else:
+            self._sessions.pop(session, None)
 
-    def _remove_strays(self) -> None:
-        """Remove every route, rule and neighbour entry that bears our protocol number."""
-        ipr, family = self._ipr, socket.AF_INET6
-        for route in ipr.get_routes(family=family):
-            if route["proto"] == self._role.protocol:
-                ipr.route(
-                    "del", **_identity(route, "RTA_", "DST", "OIF", "PRIORITY", "TABLE"), dst_len=route["dst_len"]
-                )
-        for rule in ipr.get_rules(family=family):
-            if rule.get_attr("FRA_PROTOCOL") == self._role.protocol:
-                ipr.rule(
-                    "del", **_identity(rule, "FRA_", "SRC", "IIFNAME", "PRIORITY", "TABLE"), src_len=rule["src_len"]
-                )
-        for neighbour in ipr.get_neighbours(family=family):
-            if neighbour.get_attr("NDA_PROTOCOL") == self._role.protocol:
-                ipr.neigh("del", family=family, ifindex=neighbour["ifindex"], dst=neighbour.get_attr("NDA_DST"))
-        self._installed.clear()
+    def _uplink_elements(self, session: Session, wanted: Forwarding | None) -> frozenset[Element]:
+        if wanted is None or not wanted.uplink_from:
+            return frozenset()
+        if any(hnp.prefixlen != HNP_LENGTH for hnp in session):
+            raise DataPlaneError(f"uplink of two MAGs is accepted for prefixes of {HNP_LENGTH} bits only")
+        return frozenset(
+            Element("uplink_from", pack("=I", self._paths.tunnel(peer)) + hnp.network_address.packed)
+            for peer in wanted.uplink_from
+            for hnp in session
+        )
+
+    def _judge_returned(self, prefix: bytes, device: int) -> Fate:
+        """What a MAG gave back goes where the MN is now, unless that is, as far as we know, this very MAG."""
+        match self._sessions.get(self._session_of.get(prefix, ())):
+            case Forwarding(downlink=ToPeer(peer), returned_from=giver):
+                if self._tunnels[peer] != device:
+                    return Fate.GO
+                return Fate.WAIT if giver == peer else Fate.WAIT_A_WHILE
+        return Fate.WAIT_A_WHILE
+
+    def _judge_early(self, prefix: bytes, _device: int) -> Fate:
+        forwarding = self._sessions.get(self._session_of.get(prefix, ()))
+        if forwarding is None:
+            return Fate.WAIT_A_WHILE
+        return Fate.WAIT if forwarding.held else Fate.GO
+
+    def _rules(self, local: IPv6Address, keep: Keep | None) -> str:
+        devices = self._role.device_prefix + "*"
+        strays = self._role.first_queue if keep else None
+        octets, sessions = (keep.limits.octets, keep.limits.at_once) if keep else (0, 0)
+        if self._role is LMA:
+            return lma_rules(devices, local, returned=strays, octets=octets, sessions=sessions)
+        uplink = keep is not None and keep.uplink
+        return mag_rules(
+            devices, self._access_interfaces, early=strays, uplink=uplink, octets=octets, sessions=sessions
+        )
+
+    def _make_tables(self) -> None:
+        for number, (peer, index) in enumerate(self._tunnels.items()):
+            self._tables[peer] = table = TUNNEL_TABLE + number
+            self._ipr.route(
+                "replace", dst="default", family=socket.AF_INET6, oif=index, table=table, proto=self._role.protocol
+            )
 
 
-def _identity(message: nlmsg, prefix: str, *names: str) -> dict[str, object]:
-    """The attributes by which the kernel finds this route or rule again, as pyroute2's keywords."""
-    values = ((name.lower(), message.get_attr(prefix + name)) for name in names)
-    return {"family": socket.AF_INET6, **{name: value for name, value in values if value is not None}}
+def _key(hnp: IPv6Network) -> bytes:
+    return hnp.network_address.packed[:8]
 
 
-def _index(interface: str, *, missing_ok: bool = False) -> int:
-    try:
-        return socket.if_nametoindex(interface)
-    except OSError as error:
-        if missing_ok:
-            return 0
-        raise DataPlaneError(f"access interface {interface} does not exist") from error
+def _access_of(forwarding: Forwarding | None) -> str | None:
+    """The access link of the path, if it has one."""
+    match forwarding:
+        case Forwarding(downlink=ToAccess(interface)):
+            return interface
+    return None
 
 
 def _hint(error: NetlinkError) -> str:

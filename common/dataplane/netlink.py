@@ -13,11 +13,20 @@ from pyroute2.netlink import nlmsg
 
 from common.errors import DataPlaneError
 
+NETLINK_NETFILTER = 12  # the socket module has no name for it
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
+ATTRIBUTE = struct.Struct("=HH")  # length, type
+NESTED = 0x8000
+GENERIC = struct.Struct("!BBH")  # nfgenmsg, of netfilter's messages: family, version, resource
 ERROR = struct.Struct("=i")
 NLMSG_ERROR = 2
 NLM_F_REQUEST, NLM_F_ACK = 0x001, 0x004
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """A netlink attribute, filled up to 4 octets."""
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
 
 
 class Template:

@@ -25,7 +25,7 @@ from common.dataplane.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Te
 RTN_UNICAST, RTN_BLACKHOLE = 1, 6
 RT_TABLE_MAIN = 254
 NUD_PERMANENT = 0x80
-HNP_METRIC = 1024
+HNP_METRIC, GIVE_BACK_METRIC = 1024, 2048
 RULE_PRIORITY = 5213
 
 # What stands in a template where the session's own values go: octets that nothing else in a message looks like.
@@ -50,6 +50,8 @@ def prepare(protocol: int) -> None:
     forget_node(protocol, 0, mac)
     blackhole(protocol, hnp)
     no_route(protocol, hnp)
+    give_back(protocol, hnp, 0)
+    give_back(protocol, hnp, 0, remove=True)
     source_rule(protocol, hnp, "", 0)
     source_rule(protocol, hnp, "", 0, remove=True)
 
@@ -83,7 +85,16 @@ def blackhole(protocol: int, prefix: IPv6Network) -> bytearray:
 
 
 def no_route(protocol: int, hnp: IPv6Network) -> bytearray:
-    return _no_route(protocol, hnp.prefixlen).fill(prefix=hnp.network_address.packed)
+    return _no_route(protocol, hnp.prefixlen, HNP_METRIC).fill(prefix=hnp.network_address.packed)
+
+
+def give_back(protocol: int, hnp: IPv6Network, ifindex: int, *, remove: bool = False) -> bytearray:
+    """HNP into the tunnel while the access link has no carrier: its own route is better, but not usable then."""
+    prefix = hnp.network_address.packed
+    if remove:
+        return _no_route(protocol, hnp.prefixlen, GIVE_BACK_METRIC).fill(prefix=prefix)
+    template = _route(protocol, hnp.prefixlen, RTN_UNICAST, False, GIVE_BACK_METRIC)
+    return template.fill(prefix=prefix, ifindex=struct.pack("=I", ifindex))
 
 
 def source_rule(protocol: int, hnp: IPv6Network, interface: str, table: int, *, remove: bool = False) -> bytearray:
@@ -103,17 +114,17 @@ def _number(packed: bytes) -> int:
     return value
 
 
-def _route_message(protocol: int, length: int, kind: int) -> rtmsg:
+def _route_message(protocol: int, length: int, kind: int, metric: int = HNP_METRIC) -> rtmsg:
     message = rtmsg()
     message["family"], message["dst_len"], message["table"] = AF_INET6, length, RT_TABLE_MAIN
     message["proto"], message["type"] = protocol, kind
-    message["attrs"] = [("RTA_DST", _address(_PREFIX)), ("RTA_PRIORITY", HNP_METRIC)]
+    message["attrs"] = [("RTA_DST", _address(_PREFIX)), ("RTA_PRIORITY", metric)]
     return message
 
 
 @lru_cache
-def _route(protocol: int, length: int, kind: int, via: bool) -> Template:
-    message = _route_message(protocol, length, kind)
+def _route(protocol: int, length: int, kind: int, via: bool, metric: int = HNP_METRIC) -> Template:
+    message = _route_message(protocol, length, kind, metric)
     message["attrs"].append(("RTA_OIF", _number(_IFINDEX)))
     holes = {"prefix": _PREFIX, "ifindex": _IFINDEX}
     if via:
@@ -129,8 +140,8 @@ def _blackhole(protocol: int, length: int) -> Template:
 
 
 @lru_cache
-def _no_route(protocol: int, length: int) -> Template:
-    return Template(_route_message(protocol, length, 0), RTM_DELROUTE, 0, prefix=_PREFIX)
+def _no_route(protocol: int, length: int, metric: int) -> Template:
+    return Template(_route_message(protocol, length, 0, metric), RTM_DELROUTE, 0, prefix=_PREFIX)
 
 
 @lru_cache

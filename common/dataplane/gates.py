@@ -1,0 +1,175 @@
+"""Gates: where packets are made to wait in the kernel, in order, and let go in order while more keep coming.
+
+A gate is a kernel queue and the set elements that lead packets into it. Closed, it keeps them, and user space hears
+nothing of it. To open it is the delicate part, for a packet that comes meanwhile must not pass one that waits:
+
+1. whatever is in the queue goes, again and again until nothing is left; what comes meanwhile lines up behind it;
+2. in one call: the queue once more, from now on what finds no room passes, there is no room, the queue once more;
+3. new packets now pass through the queue without waiting; a little later the elements go, so that they do not come to
+   it any more, and again a little later, when none can be on its way to it, the queue is made anew for its next use.
+
+Every simpler order of these steps reorders packets, or loses one (length and flag of a queue in one message: the kernel
+takes the length first).
+"""
+
+import errno
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from common.dataplane import nfqueue
+from common.dataplane.elements import Element, ElementSocket
+from common.dataplane.nfqueue import QueueSocket, QueueState
+from common.errors import DataPlaneError
+
+SETTLE_S = 0.005  # far longer than a packet takes from one rule to the next
+MOST_ROUNDS = 200  # packets that come faster than they go would otherwise keep us here
+BINDS_PER_CALL = 64  # their answers must have room in the socket
+
+
+class State(Enum):
+    OPEN = auto()
+    CLOSED = auto()
+    OPENING = auto()  # packets pass through the queue
+    CLEARING = auto()  # none is led there any more
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(eq=False, slots=True)
+class Gate:
+    """`reason` names the drops: `<reason>-full` had no room, `<reason>-expired` waited in vain."""
+
+    queue: int
+    elements: tuple[Element, ...]
+    length: int
+    reason: str
+    state: State = State.OPEN
+    closed_at: float = 0.0
+    due: float = 0.0
+    discarding: bool = False
+    counted: int = 0  # of those that entered the queue since it was made, the ones whose fate is settled
+    forgotten: Callable[[], None] | None = None  # called once it is open and its queue new
+
+
+class Gates:
+    """All gates of one daemon; their queues belong to one socket."""
+
+    def __init__(self, elements: ElementSocket, clock: Callable[[], float] = time.monotonic) -> None:
+        self._elements = elements
+        self._clock = clock
+        self._queues = QueueSocket(silent=True, receive_buffer=1 << 20)
+        self._shut: set[Gate] = set()  # every gate that is not open
+        self._drops: Counter[str] = Counter()
+
+    def prepare(self, queues: Iterable[int], length: int) -> None:
+        """Have these queues; raises DataPlaneError, for instance if another process has one of them."""
+        messages = [nfqueue.bind(queue, length) for queue in queues]
+        for start in range(0, len(messages), BINDS_PER_CALL):
+            self._queues.demand(messages[start : start + BINDS_PER_CALL])
+
+    def close(self, gate: Gate, also: Sequence[Element] = ()) -> None:
+        """From now on packets wait; `also` are elements that take effect at the same moment. Raises DataPlaneError."""
+        if gate.state is State.CLOSED:
+            self._elements.change(add=also)
+            return
+        if gate.state in (State.OPENING, State.CLEARING):
+            self._count_discarded(gate, nfqueue.states()[gate.queue])
+            self._queues.demand([nfqueue.limit(gate.queue, gate.length), nfqueue.fail_open(gate.queue, False)])
+        # Renewed at once where they still are, for one may count octets.
+        self._elements.change(add=[*gate.elements, *also], remove=gate.elements if gate.state is State.OPENING else ())
+        gate.state, gate.closed_at, gate.discarding = State.CLOSED, self._clock(), False
+        self._shut.add(gate)
+
+    def open(self, gate: Gate, *, discard: bool = False) -> None:
+        """Let everything go that waits, in order, and what comes after behind it; or drop what waits, counted.
+
+        Returns when the last that waited has gone its way. Raises DataPlaneError.
+        """
+        if gate.state is not State.CLOSED:
+            return
+        everything = nfqueue.verdict_on_all(gate.queue, nfqueue.DROP if discard else nfqueue.ACCEPT)
+        gate.discarding = discard
+        for _ in range(MOST_ROUNDS):
+            if self._none_left(self._queues.request([everything])[0]):
+                break
+        for error in self._queues.request(
+            [
+                everything,
+                nfqueue.fail_open(gate.queue, True),
+                nfqueue.limit(gate.queue, 0),
+                bytearray(everything),
+            ]
+        ):
+            self._none_left(error)
+        gate.state, gate.due = State.OPENING, self._clock() + SETTLE_S
+
+    def deadline(self) -> float | None:
+        return min((gate.due for gate in self._shut if gate.state is not State.CLOSED), default=None)
+
+    def expire(self, now: float) -> None:
+        """Carry on with the gates that have been opened a while ago."""
+        due = [gate for gate in self._shut if gate.state is not State.CLOSED and gate.due <= now]
+        if not due:
+            return
+        opening = [gate for gate in due if gate.state is State.OPENING]
+        self._elements.change(remove=[element for gate in opening for element in gate.elements])
+        for gate in opening:
+            gate.state, gate.due = State.CLEARING, now + SETTLE_S
+        if clearing := [gate for gate in due if gate not in opening]:
+            self._renew(clearing)
+
+    def kept(self) -> dict[Gate, int]:
+        """How many packets wait at each closed gate."""
+        closed = [gate for gate in self._shut if gate.state is State.CLOSED]
+        states = nfqueue.states() if closed else {}
+        return {gate: states[gate.queue].kept for gate in closed}
+
+    def dropped(self, gate: Gate) -> dict[str, int]:
+        """Since its queue was made, by reason."""
+        return dict(_drops(gate, nfqueue.states()[gate.queue]))
+
+    def drops(self) -> Counter[str]:
+        """In all, by reason."""
+        states = nfqueue.states() if self._shut else {}
+        return sum((_drops(gate, states[gate.queue]) for gate in self._shut), +self._drops)
+
+    def end(self) -> None:
+        """What still waits is dropped."""
+        self._queues.close()
+        self._shut.clear()
+
+    def _renew(self, gates: Sequence[Gate]) -> None:
+        states = nfqueue.states()
+        for gate in gates:
+            self._drops += _drops(gate, states[gate.queue])
+            self._queues.demand([nfqueue.unbind(gate.queue), nfqueue.bind(gate.queue, gate.length)])
+            gate.state, gate.discarding, gate.counted = State.OPEN, False, 0
+            self._shut.remove(gate)
+            if gate.forgotten:
+                gate.forgotten()
+
+    def _count_discarded(self, gate: Gate, state: QueueState) -> None:
+        """The queue is used on: what has become of the packets so far is noted."""
+        entered = state.entered - state.undelivered
+        if gate.discarding:
+            self._drops[f"{gate.reason}-expired"] += entered - gate.counted
+        gate.counted = entered
+
+    @staticmethod
+    def _none_left(error: int) -> bool:
+        if error not in (0, errno.ENOENT):
+            raise DataPlaneError(f"the kernel does not let go of held packets: {os.strerror(error)}")
+        return error == errno.ENOENT
+
+
+def _drops(gate: Gate, state: QueueState) -> Counter[str]:
+    """What the queue's counters say of packets that are lost. `undelivered` had no memory left for their notice."""
+    drops = Counter({f"{gate.reason}-full": state.full, f"{gate.reason}-undelivered": state.undelivered})
+    if gate.discarding:
+        drops[f"{gate.reason}-expired"] = state.entered - state.undelivered - gate.counted
+    return +drops

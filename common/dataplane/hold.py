@@ -1,0 +1,101 @@
+"""Holds: the packets of a mobility session wait in the kernel, within limits.
+
+A session that is held has a gate (gates.py) with a queue out of a fixed pool of them, so that each is released alone.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+from struct import pack
+
+from common.dataplane.elements import Element
+from common.dataplane.gates import Gate, Gates, State
+from common.errors import DataPlaneError
+
+HNP_LENGTH = 64
+Session = tuple[IPv6Network, ...]  # named by its home network prefixes
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLimits:
+    """How much may be held: packets (at most 65,535) and octets of a session and in all, and how many sessions at once.
+
+    Every session that is held has its full share, so what is allowed in all bounds the number of sessions. A
+    super-packet (GSO, GRO) is one packet with all its octets.
+    """
+
+    packets: int = 1024
+    octets: int = 4 << 20
+    packets_in_all: int = 1 << 20
+    octets_in_all: int = 4 << 30
+    sessions: int = 1024
+
+    @property
+    def at_once(self) -> int:
+        """Sessions that can be held at the same time."""
+        return min(self.sessions, self.packets_in_all // self.packets, self.octets_in_all // self.octets)
+
+
+class HoldPool:
+    """Gates for sessions; the queues from `first` on are its own."""
+
+    def __init__(self, gates: Gates, limits: HoldLimits, first: int) -> None:
+        self._gates = gates
+        self._limits = limits
+        self._free = deque(range(first, first + limits.at_once))
+        self._used: dict[Session, Gate] = {}
+
+    def prepare(self) -> None:
+        """See Gates.prepare."""
+        self._gates.prepare(self._free, self._limits.packets)
+
+    def holds(self, session: Session) -> bool:
+        return session in self._used and self._used[session].state is State.CLOSED
+
+    def has_room(self) -> bool:
+        return bool(self._free)
+
+    def start(self, session: Session, also: Sequence[Element] = ()) -> None:
+        """See Gates.close. Raises DataPlaneError too when as many sessions as may be are held already."""
+        gate = self._used.get(session)
+        if gate is not None:
+            self._gates.close(gate, also)
+            return
+        if any(hnp.prefixlen != HNP_LENGTH for hnp in session):
+            raise DataPlaneError(f"only prefixes of {HNP_LENGTH} bits can be held, not {', '.join(map(str, session))}")
+        if not self._free:
+            raise DataPlaneError(f"{self._limits.at_once} sessions are held already, no more may be")
+        gate = Gate(self._free[0], _elements(session, self._free[0]), self._limits.packets, "hold")
+        self._gates.close(gate, also)
+        self._free.popleft()
+        self._used[session] = gate
+        gate.forgotten = lambda: self._put_back(session)
+
+    def release(self, session: Session, *, discard: bool = False) -> None:
+        """See Gates.open; of a session that is not held there is nothing to release."""
+        if gate := self._used.get(session):
+            self._gates.open(gate, discard=discard)
+
+    def rows(self, now: float) -> dict[Session, dict[str, object]]:
+        """What is held now, for people to read."""
+        sessions = {gate: session for session, gate in self._used.items()}
+        return {
+            sessions[gate]: {"packets": kept, "dropped": self._gates.dropped(gate), "held_s": now - gate.closed_at}
+            for gate, kept in self._gates.kept().items()
+            if gate in sessions
+        }
+
+    def _put_back(self, session: Session) -> None:
+        self._free.append(self._used.pop(session).queue)
+
+
+def _elements(session: Session, queue: int) -> tuple[Element, ...]:
+    """See filter.py. A number in a map is loaded in the machine's order."""
+    keys = [hnp.network_address.packed for hnp in session]
+    number = pack("=I", queue)
+    return tuple(
+        element
+        for key in keys
+        for element in (Element("queue_of", key, number), Element("full", key), Element("held", key))
+    )

@@ -1,0 +1,68 @@
+"""All that keeps packets in the kernel: the holds of sessions, strays, and at a MAG the gates of access links."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from common.dataplane.elements import Element, ElementSocket
+from common.dataplane.gates import Gates
+from common.dataplane.hold import HoldLimits, HoldPool, Session
+from common.dataplane.nfqueue import QueueSocket
+from common.dataplane.strays import Judge, Strays
+from common.dataplane.uplink import UplinkGates
+
+STRAYS_LENGTH = 65535  # packets, of all sessions together
+Watch = tuple[QueueSocket, Callable[[], None]]  # call it when the socket can be read
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What a daemon is to keep: how much of held sessions; how long, in seconds, a stray that nobody expects; and
+    whether what MNs send before they have a path."""
+
+    limits: HoldLimits = field(default_factory=HoldLimits)
+    patience: float = 1.0
+    uplink: bool = False
+
+
+class Keeping:
+    """Queues count from `first`: one for strays, one for each of the `access` links, one for each session held."""
+
+    def __init__(
+        self, table: str, keep: Keep, *, first: int, access: Mapping[str, int], judge: Judge, stray_reason: str
+    ) -> None:
+        self.elements = ElementSocket(table)
+        self.gates = Gates(self.elements)
+        self.strays = Strays(first, STRAYS_LENGTH, judge, reason=stray_reason, patience=keep.patience)
+        self.uplink = UplinkGates(self.gates, access if keep.uplink else {}, first + 1)
+        self.pool = HoldPool(self.gates, keep.limits, first + 1 + len(access))
+
+    def prepare(self) -> None:
+        """Have all queues, which must be before the rules that lead packets there. Raises DataPlaneError."""
+        self.strays.prepare()
+        self.uplink.prepare()
+        self.pool.prepare()
+
+    def hold(self, session: Session, also: Sequence[Element]) -> None:
+        """The session is held when this returns, and `also` are in their sets. Raises DataPlaneError."""
+        self.pool.start(session, also)
+
+    def sockets(self) -> list[Watch]:
+        return [(self.strays.socket, self.strays.read)]
+
+    def deadline(self) -> float | None:
+        moments = (self.gates.deadline(), self.strays.deadline())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def expire(self, now: float) -> None:
+        self.strays.expire(now)
+        self.gates.expire(now)
+
+    def drops(self) -> Counter[str]:
+        return self.gates.drops() + self.strays.drops()
+
+    def end(self) -> None:
+        """Whatever still waits is dropped."""
+        self.gates.end()
+        self.strays.end()
+        self.elements.close()

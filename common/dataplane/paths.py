@@ -1,0 +1,88 @@
+"""The way of a session's packets as netlink messages: routes, neighbour entry and source rule of each prefix."""
+
+import socket
+from collections.abc import Mapping
+from ipaddress import IPv6Address, IPv6Network
+
+from common.actions import Drop, Forwarding, ToAccess, ToPeer
+from common.dataplane import routes
+from common.errors import DataPlaneError
+
+
+class Paths:
+    """`tunnels`: the device index for each peer; `tables`: the routing table whose default route is that tunnel."""
+
+    def __init__(self, protocol: int, tunnels: Mapping[IPv6Address, int], tables: Mapping[IPv6Address, int]) -> None:
+        self._protocol = protocol
+        self._tunnels = tunnels
+        self._tables = tables
+
+    def tunnel(self, peer: IPv6Address) -> int:
+        if peer not in self._tunnels:
+            raise DataPlaneError(f"there is no tunnel to {peer}")
+        return self._tunnels[peer]
+
+    def additions(self, hnp: IPv6Network, before: Forwarding | None, wanted: Forwarding) -> list[bytearray]:
+        """What is to be installed, or to replace what is there."""
+        messages: list[bytearray] = []
+        if before is None or wanted.downlink != before.downlink:
+            messages += self._downlink(hnp, wanted)
+        way_back = self._way_back(wanted)
+        if way_back and (before is None or way_back != self._way_back(before)):
+            messages.append(routes.give_back(self._protocol, hnp, way_back))
+        rule = self._rule(wanted)
+        if rule and (before is None or rule != self._rule(before)):
+            messages.append(routes.source_rule(self._protocol, hnp, *rule))
+        return messages
+
+    def leftovers(self, hnp: IPv6Network, before: Forwarding, wanted: Forwarding | None) -> list[bytearray]:
+        """What of `before` is to be removed, because a replacing route does not replace it."""
+        protocol = self._protocol
+        messages: list[bytearray] = []
+        rule = self._rule(before)
+        if rule and (wanted is None or rule != self._rule(wanted)):
+            messages.append(routes.source_rule(protocol, hnp, *rule, remove=True))
+        if wanted is None:
+            messages.append(routes.no_route(protocol, hnp))
+        if self._way_back(before) and (wanted is None or not self._way_back(wanted)):
+            messages.append(routes.give_back(protocol, hnp, 0, remove=True))
+        match before.downlink:
+            case ToAccess(interface, bytes(mac)) if wanted is None or wanted.downlink != before.downlink:
+                if index := interface_index(interface, missing_ok=True):
+                    messages.append(routes.forget_node(protocol, index, mac))
+        return messages
+
+    def _downlink(self, hnp: IPv6Network, wanted: Forwarding) -> list[bytearray]:
+        match wanted.downlink:
+            case Drop():
+                return [routes.blackhole(self._protocol, hnp)]
+            case ToPeer(peer):
+                return [routes.to_device(self._protocol, hnp, self.tunnel(peer))]
+            case ToAccess(interface, None):
+                return [routes.to_device(self._protocol, hnp, interface_index(interface))]
+            case ToAccess(interface, bytes(mac)):
+                return routes.to_node(self._protocol, hnp, interface_index(interface), mac)
+        raise AssertionError(wanted)
+
+    def _rule(self, forwarding: Forwarding) -> tuple[str, int] | None:
+        match forwarding:
+            case Forwarding(downlink=ToAccess(interface), uplink_to=IPv6Address() as lma):
+                self.tunnel(lma)
+                return interface, self._tables[lma]
+        return None
+
+    def _way_back(self, forwarding: Forwarding) -> int:
+        """The tunnel that takes what finds the MN gone, or 0."""
+        match forwarding:
+            case Forwarding(downlink=ToAccess(), uplink_to=IPv6Address() as lma, give_back=True):
+                return self.tunnel(lma)
+        return 0
+
+
+def interface_index(interface: str, *, missing_ok: bool = False) -> int:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError as error:
+        if missing_ok:
+            return 0
+        raise DataPlaneError(f"access interface {interface} does not exist") from error

@@ -1,0 +1,278 @@
+"""The lab's network with data planes in it but no daemons: tests play the cores, and count packets."""
+
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from ipaddress import IPv6Address, IPv6Network
+from types import TracebackType
+from typing import Self
+
+from common.actions import Drop, Forward, Forwarding, ToAccess, ToPeer
+from common.dataplane.keeping import Keep
+from common.dataplane.linux import LMA, MAG, LinuxDataPlane
+from common.mh.messages import MnId
+from testbed.network import Network
+from testbed.node import Node, wait_until
+from testbed.topology import HNP_POOL, LMAA, build
+
+PORT = 5000
+SO_RCVBUFFORCE = 33
+NUMBER = struct.Struct("!I")
+SMALL_GAP_S = 0.02
+
+
+def hnp_of(number: int) -> IPv6Network:
+    """The prefix of MN `number`, from 1."""
+    return IPv6Network((int(HNP_POOL.network_address) + (number << 64), 64))
+
+
+def session_of(number: int) -> tuple[IPv6Network, ...]:
+    return (hnp_of(number),)
+
+
+class Plane:
+    """A LinuxDataPlane in the namespace of a node; `run` is its event loop for a while."""
+
+    def __init__(self, node: Node, plane: LinuxDataPlane) -> None:
+        self.node = node
+        self.plane = plane
+
+    def apply(self, number: int, forwarding: Forwarding | None) -> None:
+        with self.node.inside():
+            self.plane.apply(Forward(MnId.nai(f"mn{number}@example.net"), session_of(number), forwarding))
+
+    def hold_uplink(self, interface: str, keep: bool) -> None:
+        with self.node.inside():
+            self.plane.hold_uplink(interface, keep)
+
+    def turn(self, timeout_s: float = 0.0) -> None:
+        """One turn of an event loop, which waits at most so long."""
+        with self.node.inside():
+            watched = self.plane.sockets()
+            now = time.monotonic()
+            deadline = self.plane.deadline()
+            wait_s = timeout_s if deadline is None else max(0.0, min(timeout_s, deadline - now))
+            readable = select.select([s for s, _ in watched], [], [], wait_s)[0]
+            for watch, callback in watched:
+                if watch in readable:
+                    callback()
+            self.plane.expire(time.monotonic())
+
+    def run(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.turn(left)
+
+    def settle(self) -> None:
+        """Until nothing is due any more."""
+        while (deadline := self.plane.deadline()) is not None:
+            self.turn(max(0.0, deadline - time.monotonic()))
+
+    def drops(self) -> dict[str, int]:
+        with self.node.inside():
+            return {reason: count for reason, count in self.plane.drops().items() if count}
+
+    def holds(self) -> list[dict[str, object]]:
+        with self.node.inside():
+            return self.plane.holds()
+
+    def close(self) -> None:
+        with self.node.inside():
+            self.plane.close()
+
+
+class Sender:
+    """Numbered UDP packets from a node to an address."""
+
+    def __init__(self, node: Node, source: IPv6Address, target: IPv6Address) -> None:
+        self.sent = 0
+        with node.inside():
+            self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        self._socket.bind((str(source), 0))
+        self._socket.connect((str(target), PORT))
+
+    def send(self, count: int = 1) -> None:
+        for _ in range(count):
+            self._socket.send(NUMBER.pack(self.sent))
+            self.sent += 1
+
+    @contextmanager
+    def streaming(self, rate_pps: int) -> Iterator[None]:
+        """Meanwhile a child sends that many a second, evenly; those that are late come in a burst."""
+        leave_read, leave_write = os.pipe()
+        report_read, report_write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(leave_write)
+            self._stream(rate_pps, leave_read)
+            os.write(report_write, NUMBER.pack(self.sent))
+            os._exit(0)
+        os.close(report_write)
+        try:
+            yield
+        finally:
+            os.close(leave_write)
+            os.waitpid(child, 0)
+            self.sent = NUMBER.unpack(os.read(report_read, NUMBER.size))[0]
+            os.close(leave_read)
+            os.close(report_read)
+
+    def _stream(self, rate_pps: int, leave: int) -> None:
+        poll = select.poll()
+        poll.register(leave, select.POLLHUP)
+        begin, first = time.monotonic(), self.sent
+        while not poll.poll(1):
+            while self.sent - first < (time.monotonic() - begin) * rate_pps:
+                self.send()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Receiver:
+    """What has arrived, in order, of each source."""
+
+    def __init__(self, node: Node) -> None:
+        self.numbers: dict[str, list[int]] = {}
+        with node.inside():
+            self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 256 << 20)
+        self._socket.bind(("::", PORT))
+        self._socket.setblocking(False)
+        self._lock = threading.Lock()
+
+    def read(self) -> None:
+        while True:
+            try:
+                data, source = self._socket.recvfrom(64)
+            except BlockingIOError:
+                return
+            self.numbers.setdefault(source[0], []).append(NUMBER.unpack(data)[0])
+
+    def count(self) -> int:
+        self.read()
+        return sum(map(len, self.numbers.values()))
+
+    def wait_for(self, count: int) -> None:
+        wait_until(lambda: self.count() >= count, f"packet {count} of those sent", 20.0)
+
+    def of(self, source: IPv6Address) -> list[int]:
+        self.read()
+        return self.numbers.get(str(source), [])
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def trouble(numbers: Sequence[int], sent: int) -> dict[str, int]:
+    """Lost, duplicated, reordered (below the highest before); empty when all is well."""
+    highest, late = -1, 0
+    for number in numbers:
+        late += number < highest
+        highest = max(highest, number)
+    found = {"lost": sent - len(set(numbers)), "duplicated": len(numbers) - len(set(numbers)), "reordered": late}
+    return {name: count for name, count in found.items() if count}
+
+
+class Rig:
+    """`mags` MAGs and `mns` MNs, each with the address ::1 of its prefix on lo; a context manager."""
+
+    def __init__(
+        self, *, mags: int = 2, mns: int = 1, rtt_s: float = 0.0, lma: Keep | None = None, mag: Keep | None = None
+    ) -> None:
+        self.network = Network(build(mags=mags, mns=mns, rtt_s=rtt_s))
+        self._keep = {LMA: lma, MAG: mag}
+        self.planes: dict[str, Plane] = {}
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.enter_context(self.network)
+            self.nodes = self.network.nodes
+            self.mags = {name: self._address(name) for name in self.network.topology.mags}
+            self.cn = self._address("cn")
+            for number, mn in enumerate(self.network.topology.mns, 1):
+                self._make_mn(self.nodes[mn.name], number)
+            self._start("lma")
+            for name in self.mags:
+                self._start(name)
+            undo.callback(self._close)
+            for mag in self.mags.values():  # who is next on the way there is then known, as signalling makes it
+                self.nodes["lma"].run(["ping", "-6", "-c", "1", "-w", "5", str(mag)])
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._undo.close()
+
+    @property
+    def lma(self) -> Plane:
+        return self.planes["lma"]
+
+    def mn_name(self, number: int) -> str:
+        return self.network.topology.mns[number - 1].name
+
+    def mn_address(self, number: int) -> IPv6Address:
+        return hnp_of(number)[1]
+
+    def interface(self, number: int) -> str:
+        return self.network.topology.mns[number - 1].access_interface
+
+    def to_access(self, number: int, *, held: bool = False, give_back: bool = True) -> Forwarding:
+        """The path of an MN at a MAG."""
+        mac = bytes.fromhex(self.network.topology.mns[number - 1].mac.replace(":", ""))
+        downlink = ToAccess(self.interface(number), mac)
+        return Forwarding(downlink, held=held, uplink_to=LMAA, give_back=give_back)
+
+    def serve(self, number: int, mag: str) -> None:
+        """The MN is on that MAG's link, which has its path."""
+        self.planes[mag].apply(number, self.to_access(number))
+        self.network.air.attach({self.mn_name(number): mag})
+
+    def at(self, mag: str, **more: object) -> Forwarding:
+        """The path of an MN at the LMA."""
+        return Forwarding(ToPeer(self.mags[mag]), **more)  # type: ignore[arg-type]
+
+    def restart(self, name: str) -> None:
+        """As after kill -9: what was installed is there, but no socket is."""
+        plane = self.planes[name].plane
+        assert plane._keeping
+        plane._keeping.end()
+        self._start(name)
+
+    def _start(self, name: str) -> None:
+        node = self.nodes[name]
+        with node.inside():
+            if name == "lma":
+                plane = LinuxDataPlane(LMA, pools=[HNP_POOL], keep=self._keep[LMA])
+                plane.start(LMAA, list(self.mags.values()))
+            else:
+                links = tuple(mn.access_interface for mn in self.network.topology.mns)
+                plane = LinuxDataPlane(MAG, access_interfaces=links, keep=self._keep[MAG])
+                plane.start(self.mags[name], [LMAA])
+        self.planes[name] = Plane(node, plane)
+
+    def _close(self) -> None:
+        for plane in self.planes.values():
+            plane.close()
+
+    def _make_mn(self, node: Node, number: int) -> None:
+        node.run(
+            ["ip", "-6", "-batch", "-"],
+            f"address add {self.mn_address(number)}/64 dev eth0 nodad\n"
+            "route add default via fe80::200:5eff:fe00:5213 dev eth0\n"
+            "neighbour replace fe80::200:5eff:fe00:5213 lladdr 00:00:5e:00:52:13 dev eth0 nud permanent\n",
+        )
+
+    def _address(self, name: str) -> IPv6Address:
+        return self.network.topology.addresses[name]
+
+
+NOWHERE = Forwarding(Drop())
