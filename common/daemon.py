@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address
 from typing import Protocol
 
-from common.actions import Action, Advertise, Forward, Note, Send, ToPeer
+from common.actions import Action, Advertise, Forward, HoldUplink, Note, Send, ToPeer
 from common.dataplane.interface import DataPlane
 from common.errors import DataPlaneError, MalformedMessage, UnknownMhType
 from common.journal import Journal
@@ -70,11 +70,15 @@ class Shell:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_reader(self._mh_socket, self._readable)
+        for watched, read in self.data_plane.sockets():
+            loop.add_reader(watched, self._data_plane_readable, read)
         ready()
         notify("READY=1")
         await stop.wait()
         notify("STOPPING=1")
         loop.remove_reader(self._mh_socket)
+        for watched, _ in self.data_plane.sockets():
+            loop.remove_reader(watched)
         for timer in (self._timer, self._journal_timer):
             if timer:
                 timer.cancel()
@@ -123,8 +127,9 @@ class Shell:
                         self._perform(self.core.forwarding_failed(action, error, time.monotonic()))
                         break
                 case Advertise():
-                    if self._advertise:
-                        self._advertise(action)
+                    self._advertised(action)
+                case HoldUplink(interface, keep):
+                    self._try(lambda: self.data_plane.hold_uplink(interface, keep))
                 case Note():
                     self._journal.write(action.event, mn_id=action.mn_id, peer=action.peer, detail=action.detail)
                     notes.append(action)
@@ -140,6 +145,13 @@ class Shell:
         self.counters[f"sent-{message.name}"] += 1
         self._journal.write("sent", message=message.name, peer=destination, mn_id=_mn_id(message))
 
+    def _advertised(self, advertise: Advertise) -> None:
+        try:
+            if self._advertise:
+                self._advertise(advertise)
+        except OSError as error:  # the link went down meanwhile
+            self._note(Note("advertisement-failed", detail=f"{advertise.interface}: {error.strerror}"))
+
     def _forward(self, forward: Forward) -> None:
         self.data_plane.apply(forward)
         downlink: object = "none"
@@ -152,9 +164,21 @@ class Shell:
         self.counters[note.event] += 1
         log.info("%s mn=%s peer=%s %s", note.event, note.mn_id or "-", note.peer or "-", note.detail)
 
+    def _data_plane_readable(self, read: Callable[[], None]) -> None:
+        self._try(read)
+        self._arm()
+
+    def _try(self, step: Callable[[], None]) -> None:
+        """A step that no answer depends on: when the kernel refuses it, that is noted."""
+        try:
+            step()
+        except DataPlaneError as error:
+            self._note(Note("data-plane-refused", detail=str(error)))
+
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
-        deadline = self.core.deadline()
+        moments = (self.core.deadline(), self.data_plane.deadline())
+        deadline = min((moment for moment in moments if moment is not None), default=None)
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -164,7 +188,9 @@ class Shell:
             self._journal_timer = loop.call_later(JOURNAL_DELAY, self._flush_journal)
 
     def _expired(self) -> None:
-        self.feed(self.core.expire(time.monotonic()))
+        now = time.monotonic()
+        self._try(lambda: self.data_plane.expire(now))
+        self.feed(self.core.expire(now))
 
     def _flush_journal(self) -> None:
         self._journal_timer = None

@@ -9,6 +9,8 @@ import click
 from common.command_line import log_to_stderr, one_clear_line
 from common.control import ControlServer, show
 from common.daemon import Shell, utc
+from common.dataplane.hold import HoldLimits
+from common.dataplane.keeping import Keep
 from common.dataplane.linux import LMA, LinuxDataPlane
 from common.journal import Journal
 from common.mh.raw_socket import open_mh_socket
@@ -34,7 +36,7 @@ def main(path: Path, check: bool) -> None:
 def run(config: LmadConfig) -> None:
     """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
     with open_mh_socket(config.lma.address) as mh_socket:
-        data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools)
+        data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools, keep=_keep(config))
         journal = Journal(config.lma.journal)
         try:
             data_plane.start(config.lma.address, [mag.address for mag in config.mag])
@@ -44,6 +46,20 @@ def run(config: LmadConfig) -> None:
         finally:
             data_plane.close()
             journal.close()
+
+
+def _keep(config: LmadConfig) -> Keep | None:
+    """What the scheme lets wait in the kernel."""
+    if config.lma.scheme == "pmipv6":
+        return None
+    options = config.context_reflector
+    limits = HoldLimits(
+        packets=options.hold_packets,
+        octets=options.hold_size,
+        packets_in_all=options.hold_packets_in_all,
+        sessions=options.hold_mobile_nodes,
+    )
+    return Keep(limits)
 
 
 async def _serve(config: LmadConfig, core: LocalMobilityAnchor, shell: Shell) -> None:

@@ -58,7 +58,7 @@ def subjects(core: LocalMobilityAnchor, shell: Shell, clock: Callable[[], float]
     return {
         "bindings": bindings,
         "contexts": contexts,
-        "holds": lambda: shell.data_plane.holds(),
+        "holds": shell.data_plane.holds,
         "mags": mags,
         "counters": counters,
     }
