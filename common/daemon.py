@@ -12,7 +12,8 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from ipaddress import IPv6Address
 from typing import Protocol
 
@@ -202,7 +203,25 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
-            manager.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
+            try:
+                manager.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
+            except OSError as error:  # it has gone or is being restarted: no reason to end without order
+                log.warning("%s is not told %s: %s", address, state, error.strerror)
+
+
+@contextmanager
+def only_one(program: str) -> Iterator[None]:
+    """Be the only `program` of this network namespace: two would take each other's routes for strays.
+
+    Raises DataPlaneError while there is another. An abstract socket belongs to a network namespace, as routes do, and
+    is free as soon as its process has ended, however that ended.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as claim:
+        try:
+            claim.bind(f"\0context-reflector-{program}")
+        except OSError as error:
+            raise DataPlaneError(f"another {program} is running in this network namespace already") from error
+        yield
 
 
 def _mn_id(message: Message) -> object:

@@ -8,7 +8,7 @@ import click
 
 from common.command_line import log_to_stderr, one_clear_line
 from common.control import ControlServer, show
-from common.daemon import Shell, utc
+from common.daemon import Shell, only_one, utc
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import LMA, LinuxDataPlane
@@ -35,7 +35,7 @@ def main(path: Path, check: bool) -> None:
 
 def run(config: LmadConfig) -> None:
     """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
-    with open_mh_socket(config.lma.address) as mh_socket:
+    with only_one("lmad"), open_mh_socket(config.lma.address) as mh_socket:
         data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools, keep=_keep(config))
         journal = Journal(config.lma.journal)
         try:

@@ -12,7 +12,7 @@ import click
 from common.actions import Action
 from common.command_line import log_to_stderr, one_clear_line
 from common.control import CommandError, ControlServer, Handler, show
-from common.daemon import Shell, utc
+from common.daemon import Shell, only_one, utc
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import MAG, LinuxDataPlane
@@ -45,7 +45,7 @@ def main(path: Path, check: bool) -> None:
 def run(config: MagdConfig) -> None:
     """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
     mag = config.mag
-    with open_mh_socket(mag.address) as mh_socket:
+    with only_one("magd"), open_mh_socket(mag.address) as mh_socket:
         keep = None if mag.scheme == "pmipv6" else Keep(HoldLimits(config.context_reflector.hold_packets), uplink=True)
         data_plane = LinuxDataPlane(MAG, access_interfaces=mag.access_interfaces, keep=keep)
         journal = Journal(mag.journal)
