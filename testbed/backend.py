@@ -34,7 +34,7 @@ class Native:
 
     def run(self, spec: Mapping[str, Any], progress: Progress, keep: Path | None = None) -> dict[str, Any]:
         with _run_directory(keep) as directory:
-            scenario.run({**spec, "clock": self.clock}, directory, progress, self.name)
+            scenario.run({**spec, "clock": self.clock}, directory, progress, self.name, keep is not None)
             return measure(directory)
 
 
@@ -52,6 +52,7 @@ class InVm:
             "spec": {**spec, "clock": self.clock},
             "directory": GUEST_RUN_DIRECTORY,
             "backend": self.name,
+            "whole_captures": keep is not None,
         }
         try:
             self._machine.call("testbed.scenario:run", arguments, progress=progress)

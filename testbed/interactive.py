@@ -1,7 +1,7 @@
 """The lab that stays up for a person: started, entered, moved in and ended by commands of their own.
 
-It runs natively or in a virtual machine that stays up (`keeper.py`). `up`, `shell` and `move` do the same in both places:
-in the guest they are run through the machine's `call`.
+It runs natively or in a virtual machine that stays up (`keeper.py`). `up`, `shell` and `move` do the same in both
+places: in the guest they are run through the machine's `call`.
 """
 
 import os

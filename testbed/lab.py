@@ -49,6 +49,7 @@ class Lab(View):
             self._own_directory()
             self.network = self._undo.enter_context(Network(self.topology))
             self.namespaces = {name: node.path for name, node in self.network.nodes.items()}
+            self._resolve_neighbours()
             self._start_daemons()
             self._write_state()
         except BaseException:
@@ -116,6 +117,11 @@ class Lab(View):
         new = self.directory / f"{STATE_FILE}.new"
         new.write_text(json.dumps(state, indent=1))
         new.rename(self.directory / STATE_FILE)
+
+    def _resolve_neighbours(self) -> None:
+        """The core links are in use already: no first message waits for neighbour discovery, a round trip long."""
+        for mag in self.topology.mags:
+            self.run(mag, ["ping", "-6", "-n", "-q", "-c", "1", "-w", "10", str(LMAA)])
 
     def _start_daemons(self) -> None:
         programs = {"lma": "lmad", **dict.fromkeys(self.topology.mags, "magd")}

@@ -20,9 +20,9 @@ from typing import Any, Self
 
 from testbed.announcement import Announcer, Departure
 from testbed.lab import Lab
-from testbed.node import LabError, now_ns, sleep_until, uninterrupted, wait_until
+from testbed.node import LabError, Node, now_ns, sleep_until, uninterrupted, wait_until
 from testbed.topology import Impairment
-from testbed.traffic import Load, Ping, Stream, capture_all, next_arrival_ns, stop_all, stream_ports
+from testbed.traffic import Capture, Load, Ping, Stream, capture_all, next_arrival_ns, stop_all, stream_ports
 from testbed.visit import LabSpec
 
 Progress = Callable[[str], Any]
@@ -98,11 +98,18 @@ class Scenario:
             here = {mn: chance.choice([mag for mag in mags if mag != here[mn]]) for mn in mns}
 
 
-def run(spec: Mapping[str, Any], directory: str | Path, progress: Progress, backend: str = "native") -> None:
+def run(
+    spec: Mapping[str, Any],
+    directory: str | Path,
+    progress: Progress,
+    backend: str = "native",
+    whole_captures: bool = True,
+) -> None:
     """Make one measured run; the run directory is whole when this returns.
 
-    `spec` holds `Scenario`'s fields. Raises LabError in one line when the run cannot be trusted: a process that ended
-    early, a capture that missed packets, an MN that lost its service for good.
+    `spec` holds `Scenario`'s fields. Without `whole_captures` only that is captured which the measurement looks at, so
+    that with many MNs the processor is left to them. Raises LabError in one line when the run cannot be trusted: a
+    process that ended early, a capture that missed packets, an MN that lost its service for good.
     """
     scenario = Scenario.of(spec)
     records = Path(directory).absolute()
@@ -110,7 +117,7 @@ def run(spec: Mapping[str, Any], directory: str | Path, progress: Progress, back
         (records / name).mkdir(parents=True, exist_ok=True)
     progress(f"bringing up {scenario.mags} access routers and {scenario.mns} mobile nodes")
     with Lab(scenario.lab_spec(), records=records) as lab:
-        report = _Run(scenario, lab, records, progress).measure()
+        report = _Run(scenario, lab, records, progress, whole_captures).measure()
     report["backend"] = backend
     (records / "run.json").write_text(json.dumps(report, indent=1))
 
@@ -118,7 +125,8 @@ def run(spec: Mapping[str, Any], directory: str | Path, progress: Progress, back
 class _Run:
     """The run while it goes on."""
 
-    def __init__(self, scenario: Scenario, lab: Lab, records: Path, progress: Progress) -> None:
+    def __init__(self, scenario: Scenario, lab: Lab, records: Path, progress: Progress, whole_captures: bool) -> None:
+        self._whole_captures = whole_captures
         self._scenario = scenario
         self._lab = lab
         self._records = records
@@ -137,7 +145,7 @@ class _Run:
         self._warm_up(here)
         visible = {node.name: self._lab.nodes[node.name] for node in self._lab.topology.nodes if not node.hidden}
         logs = self._records / "logs"
-        captures = capture_all(visible, set(self._mns), self._records / "captures", logs)
+        captures = self._capture(visible, logs)
         self._start_traffic(addresses, logs)
         start_ns = now_ns()
         self._settle(start_ns)
@@ -165,6 +173,20 @@ class _Run:
             "ping": ping,
             "iperf3": iperf3,
         }
+
+    def _capture(self, visible: dict[str, Node], logs: Path) -> list[Capture]:
+        directory = self._records / "captures"
+        if self._whole_captures:
+            return capture_all(visible, set(self._mns), directory, logs, {})
+        # Mobility headers, and on a MAG what crosses its access links.
+        signalling = "ip6 proto 135 or ip6 proto 44"
+        only = {"lma": signalling}
+        for mag in self._lab.topology.mags:
+            access = {mn.access_interface for mn in self._lab.topology.mns}
+            indexes = [index for index, name in self._lab.network.interfaces(mag).items() if name in access]
+            only[mag] = " or ".join([signalling, *(f"ifindex {index}" for index in indexes)])
+        seen = {name: node for name, node in visible.items() if name != "inet"}
+        return capture_all(seen, set(self._mns), directory, logs, only)
 
     def _attach(self, places: Mapping[str, str]) -> dict[str, IPv6Interface]:
         self._progress("mobile nodes attach and get their addresses")

@@ -206,9 +206,9 @@ def stream_ports(number: int) -> tuple[int, int]:
 
 
 class Capture:
-    """tcpdump of everything in a node: all interfaces, whole packets, nanoseconds."""
+    """tcpdump in a node: all interfaces, whole packets, nanoseconds; with `only`, a filter, of what it lets through."""
 
-    def __init__(self, node: Node, file: Path, errors: Path, buffer_kib: int) -> None:
+    def __init__(self, node: Node, file: Path, errors: Path, buffer_kib: int, only: str = "") -> None:
         self._node = node
         self._file = file
         self._errors = errors
@@ -217,6 +217,7 @@ class Capture:
             *("tcpdump", "-i", "any", "-y", "LINUX_SLL2", "--time-stamp-precision=nano", "-n"),
             # The buffer is the kernel's: what arrives while tcpdump does not get the processor.
             *("-B", str(buffer_kib), "-Z", "root", "-w", str(file)),
+            *([f"({only}) or udp dst port {_DISCARD_PORT}"] if only else []),
         ]
         # Last in line for the processor: the ring holds seconds, and who is captured shall not wait for it.
         self._process = node.spawn(argv, output=errors, errors=errors, niceness=19)
@@ -247,12 +248,15 @@ class Capture:
             raise LabError(f"the capture in {self._node.name} is not complete: {dropped[0] if dropped else said}")
 
 
-def capture_all(nodes: Mapping[str, Node], mns: set[str], directory: Path, logs: Path) -> list[Capture]:
-    """A capture in each node, listening."""
-    captures = [
-        Capture(node, directory / f"{name}.pcap", logs / f"{name}-tcpdump.txt", _MN_KIB if name in mns else _FIXED_KIB)
-        for name, node in nodes.items()
-    ]
+def capture_all(
+    nodes: Mapping[str, Node], mns: set[str], directory: Path, logs: Path, only: Mapping[str, str]
+) -> list[Capture]:
+    """A capture in each node, listening; of some nodes `only` what a filter lets through."""
+    captures = []
+    for name, node in nodes.items():
+        buffer_kib = _MN_KIB if name in mns else _FIXED_KIB
+        file, errors = directory / f"{name}.pcap", logs / f"{name}-tcpdump.txt"
+        captures.append(Capture(node, file, errors, buffer_kib, only.get(name, "")))
     for capture in captures:
         wait_until(capture.listening, "tcpdump is not listening")
     return captures
