@@ -46,10 +46,6 @@ class HoldPool:
         self._free = deque(range(first, first + limits.at_once))
         self._used: dict[Session, Gate] = {}
 
-    def prepare(self) -> None:
-        """See Gates.prepare."""
-        self._gates.prepare(self._free, self._limits.packets)
-
     def holds(self, session: Session) -> bool:
         return session in self._used and self._used[session].state is State.CLOSED
 
@@ -67,7 +63,12 @@ class HoldPool:
         if not self._free:
             raise DataPlaneError(f"{self._limits.at_once} sessions are held already, no more may be")
         gate = Gate(self._free[0], _elements(session, self._free[0]), self._limits.packets, "hold")
-        self._gates.close(gate, also)
+        self._gates.prepare([gate.queue], self._limits.packets)
+        try:
+            self._gates.close(gate, also)
+        except DataPlaneError:
+            self._gates.dismiss(gate.queue)
+            raise
         self._free.popleft()
         self._used[session] = gate
         gate.forgotten = lambda: self._put_back(session)

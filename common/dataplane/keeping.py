@@ -38,10 +38,9 @@ class Keeping:
         self.pool = HoldPool(self.gates, keep.limits, first + 1 + len(access))
 
     def prepare(self) -> None:
-        """Have all queues, which must be before the rules that lead packets there. Raises DataPlaneError."""
+        """Have the standing queues, before the rules that lead packets there. Raises DataPlaneError."""
         self.strays.prepare()
         self.uplink.prepare()
-        self.pool.prepare()
 
     def hold(self, session: Session, also: Sequence[Element]) -> None:
         """The session is held when this returns, and `also` are in their sets. Raises DataPlaneError."""

@@ -164,9 +164,9 @@ class QueueSocket:
         if data := b"".join(messages):
             self._socket.send(data)
 
-    def notices(self) -> Iterable[Notice]:
-        """The packets that were announced since the last call, in order."""
-        while True:
+    def notices(self, most: int) -> Iterable[Notice]:
+        """The packets that were announced since the last call, in order, at most so many."""
+        for _ in range(most):
             try:
                 data = self._socket.recv(1 << 12)
             except BlockingIOError:

@@ -17,6 +17,7 @@ from common.dataplane.nfqueue import IPV6_HEADER_LENGTH, Notice, QueueSocket
 RECEIVE_BUFFER = 16 << 20  # octets; a notice takes about one thousand
 DESTINATION = slice(24, 32)  # in an IPv6 header: the first 64 bits of the destination
 VERDICTS_PER_CALL = 256
+ONE_TURN = 256  # packets
 
 
 class Fate(Enum):
@@ -59,13 +60,13 @@ class Strays:
         self.socket.demand([nfqueue.bind(self._queue, self._length, IPV6_HEADER_LENGTH)])
 
     def read(self) -> None:
-        """Judge what has come since the last call."""
-        self._take(())
+        """Judge what has come since the last call; what is too much for one turn of an event loop is left."""
+        self._take((), ONE_TURN)
 
     def judge_again(self, session: Iterable[IPv6Network], *, release: bool = False) -> None:
         """Something changed for the session: what came before now is judged anew, or with `release` goes whatever."""
         prefixes = _prefixes(session)
-        self._take(prefixes)
+        self._take(prefixes, self._length)
         for prefix in prefixes:
             going: list[Notice] = []
             for notice in self._forget(prefix):
@@ -78,7 +79,7 @@ class Strays:
     def drop(self, session: Iterable[IPv6Network], reason: str) -> None:
         """The session has ended: what waits for it is dropped and counted under `reason`."""
         prefixes = _prefixes(session)
-        self._take(prefixes)
+        self._take(prefixes, self._length)
         for prefix in prefixes:
             self._drop(prefix, reason)
 
@@ -102,10 +103,10 @@ class Strays:
         """What still waits is dropped."""
         self.socket.close()
 
-    def _take(self, unjudged: Sequence[bytes]) -> None:
+    def _take(self, unjudged: Sequence[bytes], most: int) -> None:
         """Read what has come; packets for the prefixes `unjudged` line up behind those that wait."""
         going: list[Notice] = []
-        for notice in self.socket.notices():
+        for notice in self.socket.notices(most):
             prefix = notice.octets[DESTINATION]
             if prefix in unjudged:
                 self._waiting.setdefault(prefix, []).append(notice)

@@ -1,18 +1,20 @@
 """The lab's network with data planes in it but no daemons: tests play the cores, and count packets."""
 
+import json
 import os
 import select
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from common.actions import Drop, Forward, Forwarding, ToAccess, ToPeer
+from common.dataplane.access import LinkMonitor, has_carrier
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import LMA, MAG, LinuxDataPlane
 from common.mh.messages import MnId
@@ -21,9 +23,15 @@ from testbed.node import Node, wait_until
 from testbed.topology import HNP_POOL, LMAA, build
 
 PORT = 5000
+BACKLOG = Path("/proc/sys/net/core/netdev_max_backlog")
+# A veth hands a packet over on the processor that sent it: two processors would make a wire that reorders.
+KEEP_ORDER = """
+    mount -t sysfs sysfs /sys
+    for queue in /sys/class/net/*/queues/rx-*/rps_cpus; do echo 1 >$queue; done
+"""
+MOST_AT_ONCE = 256  # packets that a stream sends without looking up
 SO_RCVBUFFORCE = 33
 NUMBER = struct.Struct("!I")
-SMALL_GAP_S = 0.02
 
 
 def hnp_of(number: int) -> IPv6Network:
@@ -87,14 +95,21 @@ class Plane:
 
 
 class Sender:
-    """Numbered UDP packets from a node to an address."""
+    """Numbered UDP packets from a node to an address; a context manager."""
 
     def __init__(self, node: Node, source: IPv6Address, target: IPv6Address) -> None:
         self.sent = 0
+        self.source = source
         with node.inside():
             self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         self._socket.bind((str(source), 0))
         self._socket.connect((str(target), PORT))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
 
     def send(self, count: int = 1) -> None:
         for _ in range(count):
@@ -109,6 +124,7 @@ class Sender:
         child = os.fork()
         if child == 0:
             os.close(leave_write)
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
             self._stream(rate_pps, leave_read)
             os.write(report_write, NUMBER.pack(self.sent))
             os._exit(0)
@@ -127,15 +143,12 @@ class Sender:
         poll.register(leave, select.POLLHUP)
         begin, first = time.monotonic(), self.sent
         while not poll.poll(1):
-            while self.sent - first < (time.monotonic() - begin) * rate_pps:
-                self.send()
-
-    def close(self) -> None:
-        self._socket.close()
+            due = int((time.monotonic() - begin) * rate_pps) - (self.sent - first)
+            self.send(min(due, MOST_AT_ONCE))
 
 
 class Receiver:
-    """What has arrived, in order, of each source."""
+    """What has arrived, in order, of each source; a context manager."""
 
     def __init__(self, node: Node) -> None:
         self.numbers: dict[str, list[int]] = {}
@@ -144,7 +157,12 @@ class Receiver:
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 256 << 20)
         self._socket.bind(("::", PORT))
         self._socket.setblocking(False)
-        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
 
     def read(self) -> None:
         while True:
@@ -164,9 +182,6 @@ class Receiver:
     def of(self, source: IPv6Address) -> list[int]:
         self.read()
         return self.numbers.get(str(source), [])
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 def trouble(numbers: Sequence[int], sent: int) -> dict[str, int]:
@@ -196,11 +211,16 @@ class Rig:
             self.nodes = self.network.nodes
             self.mags = {name: self._address(name) for name in self.network.topology.mags}
             self.cn = self._address("cn")
+            _set_backlog(undo)
+            _use_one_processor(undo)
+            for node in self.nodes.values():
+                node.run(["unshare", "--mount", "sh", "-ec", KEEP_ORDER])
             for number, mn in enumerate(self.network.topology.mns, 1):
                 self._make_mn(self.nodes[mn.name], number)
             self._start("lma")
             for name in self.mags:
                 self._start(name)
+                self.nodes[name].run(["nft", "-f", "-"], self._counters())
             undo.callback(self._close)
             for mag in self.mags.values():  # who is next on the way there is then known, as signalling makes it
                 self.nodes["lma"].run(["ping", "-6", "-c", "1", "-w", "5", str(mag)])
@@ -219,6 +239,22 @@ class Rig:
     def mn_name(self, number: int) -> str:
         return self.network.topology.mns[number - 1].name
 
+    def downlink(self, number: int = 1) -> tuple[Sender, Receiver]:
+        """From CN to the MN."""
+        return self.sender(number), Receiver(self.nodes[self.mn_name(number)])
+
+    def sender(self, number: int = 1) -> Sender:
+        """From CN to the MN."""
+        return Sender(self.nodes["cn"], self.cn, self.mn_address(number))
+
+    def put_on_access_links(self, number: int) -> int:
+        """Numbered packets that the MAGs have sent over the MN's links, heard or not."""
+        counters = (
+            json.loads(self.nodes[mag].run(["nft", "-j", "list", "counter", "ip6", "rig", f"to_{number}"]))
+            for mag in self.mags
+        )
+        return sum(counter["nftables"][1]["counter"]["packets"] for counter in counters)
+
     def mn_address(self, number: int) -> IPv6Address:
         return hnp_of(number)[1]
 
@@ -234,7 +270,21 @@ class Rig:
     def serve(self, number: int, mag: str) -> None:
         """The MN is on that MAG's link, which has its path."""
         self.planes[mag].apply(number, self.to_access(number))
+        self.attach(number, mag)
+
+    def attach(self, number: int, mag: str) -> None:
+        """The MN comes to that MAG's link; returns when the MAG's kernel has told of it, as magd would learn it."""
+        with self.nodes[mag].inside():
+            if has_carrier(self.interface(number)):
+                return
+            monitor = LinkMonitor()
         self.network.air.attach({self.mn_name(number): mag})
+        wait_until(lambda: (self.interface(number), True) in monitor.events(), "carrier", 5.0, 0.001)
+        monitor.close()
+
+    def detach(self, number: int) -> None:
+        """The MN leaves whatever link it is on."""
+        self.network.air.detach([self.mn_name(number)], but={})
 
     def at(self, mag: str, **more: object) -> Forwarding:
         """The path of an MN at the LMA."""
@@ -259,6 +309,13 @@ class Rig:
                 plane.start(self.mags[name], [LMAA])
         self.planes[name] = Plane(node, plane)
 
+    def _counters(self) -> str:
+        numbers = range(1, len(self.network.topology.mns) + 1)
+        counters = "".join(f"counter to_{number} {{}}\n" for number in numbers)
+        rules = (f'oifname "{self.interface(n)}" udp dport {PORT} counter name to_{n}\n' for n in numbers)
+        hook = "type filter hook postrouting priority 0; policy accept;"
+        return f"table ip6 rig {{\n{counters} chain postrouting {{ {hook}\n {''.join(rules)} }}\n}}"
+
     def _close(self) -> None:
         for plane in self.planes.values():
             plane.close()
@@ -273,6 +330,19 @@ class Rig:
 
     def _address(self, name: str) -> IPv6Address:
         return self.network.topology.addresses[name]
+
+
+def _use_one_processor(undo: ExitStack) -> None:
+    """The one that carries the packets. An emulated one may stand still for long while another one runs."""
+    undo.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {0})
+
+
+def _set_backlog(undo: ExitStack) -> None:
+    """What a processor has received and not yet looked at: in the lab it stands for a wire, which drops nothing."""
+    before = BACKLOG.read_text()
+    undo.callback(BACKLOG.write_text, before)
+    BACKLOG.write_text("100000")
 
 
 NOWHERE = Forwarding(Drop())
