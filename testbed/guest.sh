@@ -13,6 +13,9 @@ for directory in /usr /etc "$environment"; do
     layers="lowerdir=/run/memory$directory:$directory,upperdir=/run/memory/upper$directory"
     mount -t overlay -o "$layers,workdir=/run/memory/work$directory" memory "$directory"
 done
+# All nodes of the lab share one processor: what waits for it must not be dropped (between two ends of a veth pair, and in
+# a receiver's socket), as it would not be if each node had its own.
+sysctl -qw net.core.netdev_max_backlog=100000 net.core.rmem_default=8388608 net.core.rmem_max=8388608
 mount -t tmpfs memory /root # programs like to have a home
 export HOME=/root LANG=C.UTF-8 PYTHONHASHSEED=0 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 exec "$python" -m testbed.guest

@@ -1,6 +1,7 @@
 """Context Reflector between pure cores in virtual time, with packets: nothing lost, nothing doubled, nothing late."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv6Address
 from itertools import pairwise
@@ -200,9 +201,9 @@ def test_any_history_on_a_bad_network_ends_where_the_mn_is(
         assert (MN in domain.mags[mag_address(number)].binding_update_list) == (number == domain.here)
 
 
-def dereg_with(contexts: tuple[ContextData, ...], **limits: object) -> tuple[PacketDomain, list[str]]:
+def dereg_with(contexts: tuple[ContextData, ...], **limits: int) -> tuple[PacketDomain, list[str]]:
     """What the LMA notes when pMAG de-registers the MN with these."""
-    domain = begin(known=False, **limits)
+    domain = begin(2, False, 0.01, **limits)
     entry = domain.mags[mag_address(1)].binding_update_list[MN]
     pbu = ProxyBindingUpdate(
         sequence=7,
@@ -235,7 +236,7 @@ def dereg_with(contexts: tuple[ContextData, ...], **limits: object) -> tuple[Pac
     ],
 )
 def test_contexts_that_are_refused_change_nothing(
-    contexts: tuple[ContextData, ...], limits: dict[str, object], reason: str
+    contexts: tuple[ContextData, ...], limits: dict[str, int], reason: str
 ) -> None:
     domain, notes = dereg_with(contexts, **limits)
     assert notes == [reason]
@@ -309,7 +310,7 @@ def test_a_lost_message_loses_no_packet(lost: type[Message], downlink: str, l2: 
 @pytest.mark.parametrize("which", ["de-registration", "its PBA", "registration", "its PBA at nMAG"])
 def test_a_lost_request_or_answer_loses_no_packet(which: str) -> None:
     domain = begin(known=True)
-    victims = {
+    victims: dict[str, Callable[[Message, IPv6Address], bool]] = {
         "de-registration": lambda m, d: isinstance(m, ProxyBindingUpdate) and not m.lifetime,
         "its PBA": lambda m, d: isinstance(m, ProxyBindingAck) and d == mag_address(1),
         "registration": lambda m, d: isinstance(m, ProxyBindingUpdate) and m.lifetime > 0,

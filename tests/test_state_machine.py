@@ -39,7 +39,7 @@ class Roaming(RuleBasedStateMachine):
         self.where = {}
         self.fates = []
 
-    @rule(fates=fates)
+    @rule(fates=fates)  # type: ignore[untyped-decorator] # hypothesis types it away
     def spoil(self, fates: list[list[float]]) -> None:
         """What becomes of the next messages: lost, doubled, late, overtaken."""
         self.fates = list(fates)
