@@ -23,7 +23,7 @@ fates = st.lists(st.lists(st.sampled_from([0.001, 0.005, 0.02, 0.15, 0.35]), max
 class Roaming(RuleBasedStateMachine):
     domain: Domain
     where: dict[int, int]
-    fates: list[list[float]]
+    remaining: list[list[float]]
 
     @initialize(
         scheme=st.sampled_from(["pmipv6", "context-reflector"]),
@@ -35,14 +35,14 @@ class Roaming(RuleBasedStateMachine):
     def build(self, *, scheme: str, downlink: str, order: str, acknowledge: bool, known: bool) -> None:
         reflector = ContextReflector(downlink=downlink, order=order, acknowledge=acknowledge)  # type: ignore[arg-type]
         self.domain = Domain.make(len(MAGS), len(MNS), scheme, known, reflector)
-        self.domain.deliver = lambda *_: self.fates.pop() if self.fates else (ONE_WAY,)
+        self.domain.deliver = lambda *_: self.remaining.pop() if self.remaining else (ONE_WAY,)
         self.where = {}
-        self.fates = []
+        self.remaining = []
 
-    @rule(fates=fates)  # type: ignore[untyped-decorator] # hypothesis types it away
+    @rule(fates=fates)
     def spoil(self, fates: list[list[float]]) -> None:
         """What becomes of the next messages: lost, doubled, late, overtaken."""
-        self.fates = list(fates)
+        self.remaining = list(fates)
 
     @rule(mn=st.sampled_from(MNS), mag=st.sampled_from(MAGS))
     def come(self, mn: int, mag: int) -> None:
@@ -86,7 +86,7 @@ class Roaming(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "domain"):
             return
-        self.fates.clear()
+        self.remaining.clear()
         self.domain.run(self.domain.now + 120.0)
         check_invariants(self.domain)
         for mn, mag in self.where.items():
