@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from common.errors import MalformedMessage
 from common.mh.messages import Message
+from testbed.fragments import Fragments
 from testbed.pcap import ipv6_frames
 from testbed.run_directory import PREFIX_OCTETS, MeasurementError, RunDirectory
 
@@ -178,6 +179,15 @@ def _observe_node(run: RunDirectory, node: str, seen: Observations) -> None:
     names = {other.address: name for name, other in run.nodes.items() if other.address}
     address = run.nodes[node].address
     octets_of_address = address.packed if address else b""
+    fragments = Fragments()
+
+    def signal(t_ns: int, where: tuple[int, bool], packet: bytes, header: bytes, octets: int) -> None:
+        interface, outgoing = where
+        own = packet[8:24] if outgoing else packet[24:40]
+        if own == octets_of_address and run.nodes[node].interfaces.get(interface) != "lo":
+            peer = IPv6Address(packet[24:40] if outgoing else packet[8:24])
+            seen.signals.append(Signal(t_ns, node, outgoing, names.get(peer, str(peer)), octets, _decoded(header)))
+
     for t_ns, interface, outgoing, packet in ipv6_frames(run.capture(node)):
         next_header = packet[6]
         if next_header == _UDP:
@@ -190,15 +200,15 @@ def _observe_node(run: RunDirectory, node: str, seen: Observations) -> None:
             if record and port in (source, destination) and 0 < number < 1 << 31:  # a negative one says "the end"
                 record(t_ns, number, (source, destination), node)
         elif next_header == _MOBILITY_HEADER:
-            own = packet[8:24] if outgoing else packet[24:40]
-            if own == octets_of_address and run.nodes[node].interfaces.get(interface) != "lo":
-                peer = IPv6Address(packet[24:40] if outgoing else packet[8:24])
-                message = _decoded(packet[_IPV6_OCTETS:])
-                seen.signals.append(Signal(t_ns, node, outgoing, names.get(peer, str(peer)), len(packet), message))
+            signal(t_ns, (interface, outgoing), packet, packet[_IPV6_OCTETS:], len(packet))
         elif next_header == _ICMPV6:
             point = points.get((interface, outgoing))
             if point is not None and node in seen.echoes and packet[point.prefix] in point.recorders:
                 _observe_echo(seen.echoes[node], outgoing, packet)
+        elif next_header == _FRAGMENT and packet[_IPV6_OCTETS] == _MOBILITY_HEADER:
+            if whole := fragments.add(t_ns, (interface, outgoing), packet):
+                seen_ns = whole.began_ns if outgoing else whole.done_ns
+                signal(seen_ns, (interface, outgoing), packet, whole.payload, whole.octets)
         elif next_header == _FRAGMENT:
             point = points.get((interface, outgoing))
             if point is not None and packet[point.prefix] in point.recorders and packet[_IPV6_OCTETS] == _UDP:
