@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from testbed import bench as benchmarks
 from testbed import doctor as doctor_module
 from testbed import interactive, summary
 from testbed.backend import open_backend
@@ -97,6 +98,18 @@ def handover(
         click.echo(summary.render(result))
     if json_path:
         _write(json_path, json.dumps(result, indent=1) + "\n")
+
+
+@main.command()
+@click.argument("names", nargs=-1, type=click.Choice(sorted(benchmarks.BENCHMARKS)))
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="write the figures; - is standard output")
+def bench(names: tuple[str, ...], json_path: Path | None) -> None:
+    """Measure what needs no handover: NAMES, or everything."""
+    rows = benchmarks.measure(names, progress_on_stderr())
+    if json_path is None or str(json_path) != "-":
+        click.echo(benchmarks.render(rows))
+    if json_path:
+        _write(json_path, json.dumps(benchmarks.as_json(rows), indent=1) + "\n")
 
 
 @main.command()
