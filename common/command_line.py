@@ -3,15 +3,18 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
 
 import click
 
-from common.control import CommandError
+from common.control import CommandError, ask, print_result
 from common.errors import ConfigError, DataPlaneError
 
 LOG_FORMAT = "%(levelname)s %(message)s"
+T = TypeVar("T")
 
 
 @contextmanager
@@ -28,7 +31,53 @@ def one_clear_line(program: str) -> Iterator[None]:
     except PermissionError as error:
         click.echo(f"{program}: {error.strerror}: {error.filename or 'needs CAP_NET_ADMIN and CAP_NET_RAW'}", err=True)
         sys.exit(1)
+    except FileNotFoundError as error:
+        click.echo(f"{program}: {error.strerror}: {error.filename}", err=True)
+        sys.exit(1)
 
 
-def log_to_stderr() -> None:
-    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"), format=LOG_FORMAT, stream=sys.stderr)
+def daemon_command(program: str, purpose: str, load: Callable[[Path], T], run: Callable[[T], None]) -> click.Command:
+    """The command line of a daemon: `load` reads its file, `run` serves until SIGTERM."""
+
+    @click.command(program, help=purpose)
+    @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="the TOML file")
+    @click.option("--check", is_flag=True, help="validate the file and exit")
+    def main(path: Path, check: bool) -> None:
+        with one_clear_line(program):
+            config = load(path)
+            if check:
+                click.echo(f"{path}: good")
+                return
+            logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"), format=LOG_FORMAT, stream=sys.stderr)
+            run(config)
+
+    return main
+
+
+def control_command(daemon: str, variable: str, purpose: str, subjects: Sequence[str]) -> click.Group:
+    """The command line of a daemon's control program, with `show`; commands get the socket's path as their object."""
+
+    @click.group(help=purpose)
+    @click.option(
+        "--socket",
+        "path",
+        type=click.Path(path_type=Path),
+        default=Path(f"/run/context-reflector/{daemon}.sock"),
+        envvar=variable,
+        show_default=True,
+        show_envvar=True,
+        help=f"{daemon}'s control socket",
+    )
+    @click.pass_context
+    def main(context: click.Context, path: Path) -> None:
+        context.obj = path
+
+    @main.command(help=f"Show {', '.join(subjects[:-1])} or {subjects[-1]}.")
+    @click.argument("subject", type=click.Choice(subjects))
+    @click.option("--json", "as_json", is_flag=True, help="print JSON")
+    @click.pass_obj
+    def show(path: Path, subject: str, as_json: bool) -> None:
+        with one_clear_line(variable.removesuffix("_SOCKET").lower()):
+            print_result(ask(path, "show", subject=subject), as_json)
+
+    return main

@@ -2,11 +2,8 @@
 
 import asyncio
 import time
-from pathlib import Path
 
-import click
-
-from common.command_line import log_to_stderr, one_clear_line
+from common.command_line import daemon_command
 from common.control import ControlServer, show
 from common.daemon import Shell, only_one, utc
 from common.dataplane.hold import HoldLimits
@@ -17,20 +14,6 @@ from common.mh.raw_socket import open_mh_socket
 from lmad.config import LmadConfig, load_config
 from lmad.lma import LocalMobilityAnchor
 from lmad.show import subjects
-
-
-@click.command()
-@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="the TOML file")
-@click.option("--check", is_flag=True, help="validate the file and exit")
-def main(path: Path, check: bool) -> None:
-    """Serve as local mobility anchor (RFC 5213) until SIGTERM."""
-    with one_clear_line("lmad"):
-        config = load_config(path)
-        if check:
-            click.echo(f"{path}: good")
-            return
-        log_to_stderr()
-        run(config)
 
 
 def run(config: LmadConfig) -> None:
@@ -67,6 +50,8 @@ async def _serve(config: LmadConfig, core: LocalMobilityAnchor, shell: Shell) ->
     async with ControlServer(config.lma.control_socket, {"show": lambda subject: show(what, subject)}):
         await shell.serve()
 
+
+main = daemon_command("lmad", "Serve as local mobility anchor (RFC 5213) until SIGTERM.", load_config, run)
 
 if __name__ == "__main__":
     main()

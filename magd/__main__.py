@@ -5,12 +5,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import IPv6Address
-from pathlib import Path
-
-import click
 
 from common.actions import Action
-from common.command_line import log_to_stderr, one_clear_line
+from common.command_line import daemon_command
 from common.control import CommandError, ControlServer, Handler, show
 from common.daemon import Shell, only_one, utc
 from common.dataplane.hold import HoldLimits
@@ -26,20 +23,6 @@ from magd.config import MagdConfig, load_config
 from magd.mag import MobileAccessGateway
 from magd.router_advertisement import Advertiser
 from magd.show import subjects
-
-
-@click.command()
-@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="the TOML file")
-@click.option("--check", is_flag=True, help="validate the file and exit")
-def main(path: Path, check: bool) -> None:
-    """Serve as mobile access gateway (RFC 5213) until SIGTERM."""
-    with one_clear_line("magd"):
-        config = load_config(path)
-        if check:
-            click.echo(f"{path}: good")
-            return
-        log_to_stderr()
-        run(config)
 
 
 def run(config: MagdConfig) -> None:
@@ -121,6 +104,8 @@ async def _serve(config: MagdConfig, core: MobileAccessGateway, shell: Shell) ->
                 sources.callback(source.close)
             await shell.serve(start_sources)
 
+
+main = daemon_command("magd", "Serve as mobile access gateway (RFC 5213) until SIGTERM.", load_config, run)
 
 if __name__ == "__main__":
     main()

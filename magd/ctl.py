@@ -4,35 +4,12 @@ from pathlib import Path
 
 import click
 
-from common.command_line import one_clear_line
-from common.control import ask, print_result
+from common.command_line import control_command, one_clear_line
+from common.control import ask
 
+SUBJECTS = ("mobile-nodes", "contexts", "lmas", "counters")
 
-@click.group()
-@click.option(
-    "--socket",
-    "path",
-    type=click.Path(path_type=Path),
-    default=Path("/run/context-reflector/magd.sock"),
-    envvar="MAGCTL_SOCKET",
-    show_default=True,
-    show_envvar=True,
-    help="magd's control socket",
-)
-@click.pass_context
-def main(context: click.Context, path: Path) -> None:
-    """Ask and steer a running mobile access gateway."""
-    context.obj = path
-
-
-@main.command()
-@click.argument("subject", type=click.Choice(["mobile-nodes", "contexts", "lmas", "counters"]))
-@click.option("--json", "as_json", is_flag=True, help="print JSON")
-@click.pass_obj
-def show(path: Path, subject: str, as_json: bool) -> None:
-    """Show mobile-nodes, contexts, lmas or counters."""
-    with one_clear_line("magctl"):
-        print_result(ask(path, "show", subject=subject), as_json)
+main = control_command("magd", "MAGCTL_SOCKET", "Ask and steer a running mobile access gateway.", SUBJECTS)
 
 
 @main.command()
