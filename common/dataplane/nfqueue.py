@@ -74,19 +74,20 @@ def unbind(queue: int) -> bytearray:
     return _message(MSG_CONFIG, queue, attribute(CFG_CMD, struct.pack("!BxH", CMD_UNBIND, socket.AF_INET6)))
 
 
-def limit(queue: int, length: int) -> bytearray:
+def limit(queue: int, length: int, *, acknowledge: bool = True) -> bytearray:
     """Let it keep at most `length` packets from now on."""
-    return _message(MSG_CONFIG, queue, attribute(CFG_QUEUE_MAXLEN, _U32.pack(length)))
+    return _message(MSG_CONFIG, queue, attribute(CFG_QUEUE_MAXLEN, _U32.pack(length)), acknowledge=acknowledge)
 
 
-def fail_open(queue: int, on: bool) -> bytearray:
+def fail_open(queue: int, on: bool, *, acknowledge: bool = True) -> bytearray:
     """Whether packets for which there is no room pass instead of being dropped."""
-    return _message(MSG_CONFIG, queue, _flags(FAIL_OPEN if on else 0, FAIL_OPEN))
+    return _message(MSG_CONFIG, queue, _flags(FAIL_OPEN if on else 0, FAIL_OPEN), acknowledge=acknowledge)
 
 
-def verdict_on_all(queue: int, verdict: int) -> bytearray:
+def verdict_on_all(queue: int, verdict: int, *, acknowledge: bool = True) -> bytearray:
     """For every packet in the queue, in order; the kernel answers ENOENT when there is none."""
-    return _message(MSG_VERDICT_BATCH, queue, attribute(NFQA_VERDICT_HDR, _VERDICT.pack(verdict, EVERY_ID)))
+    header = attribute(NFQA_VERDICT_HDR, _VERDICT.pack(verdict, EVERY_ID))
+    return _message(MSG_VERDICT_BATCH, queue, header, acknowledge=acknowledge)
 
 
 def verdict_on_one(queue: int, packet: int, verdict: int) -> bytearray:
@@ -137,20 +138,24 @@ class QueueSocket:
         return self._socket.fileno()
 
     def request(self, messages: Sequence[bytearray]) -> list[int]:
-        """Send all in one call, in order; the errno of each, 0 for done. Not for a socket that gets notices."""
-        awaited: dict[int, int] = {}
+        """Send all in one call, in order; the errno of each, 0 for done. Not for a socket that gets notices.
+
+        The last one must be acknowledged. Of one that is not, an error is told all the same.
+        """
+        places: dict[int, int] = {}
         for place, message in enumerate(messages):
             self._sequence = (self._sequence + 1) & 0xFFFFFFFF
-            awaited[self._sequence] = place
+            places[self._sequence] = place
             struct.pack_into("=I", message, 8, self._sequence)
         self._socket.send(b"".join(messages))
         outcome = [0] * len(messages)
-        while awaited:
-            data = self._socket.recv(1 << 16)
+        while True:
+            data = self._socket.recv(1 << 16)  # each answer is a datagram of its own
             _length, kind, _flags, sequence, _port = HEADER.unpack_from(data)
-            if kind == NLMSG_ERROR and sequence in awaited:  # each comes in a datagram of its own
-                outcome[awaited.pop(sequence)] = -int(ERROR.unpack_from(data, HEADER.size)[0])
-        return outcome
+            if kind == NLMSG_ERROR and sequence in places:
+                outcome[places[sequence]] = -int(ERROR.unpack_from(data, HEADER.size)[0])
+                if sequence == self._sequence:
+                    return outcome
 
     def demand(self, messages: Sequence[bytearray]) -> None:
         """`request`, but raises DataPlaneError unless all are done."""

@@ -29,7 +29,7 @@ KEEP_ORDER = """
     mount -t sysfs sysfs /sys
     for queue in /sys/class/net/*/queues/rx-*/rps_cpus; do echo 1 >$queue; done
 """
-MOST_AT_ONCE = 256  # packets that a stream sends without looking up
+SLEEP_S = 0.001  # what is shorter is waited for without sleeping
 SO_RCVBUFFORCE = 33
 NUMBER = struct.Struct("!I")
 
@@ -118,7 +118,7 @@ class Sender:
 
     @contextmanager
     def streaming(self, rate_pps: int) -> Iterator[None]:
-        """Meanwhile a child sends that many a second, evenly; those that are late come in a burst."""
+        """Meanwhile a child sends at most so many a second: it never makes up for lost time by a burst."""
         leave_read, leave_write = os.pipe()
         report_read, report_write = os.pipe()
         child = os.fork()
@@ -141,10 +141,12 @@ class Sender:
     def _stream(self, rate_pps: int, leave: int) -> None:
         poll = select.poll()
         poll.register(leave, select.POLLHUP)
-        begin, first = time.monotonic(), self.sent
-        while not poll.poll(1):
-            due = int((time.monotonic() - begin) * rate_pps) - (self.sent - first)
-            self.send(min(due, MOST_AT_ONCE))
+        due = time.monotonic()
+        while not poll.poll(0):
+            while (left := due - time.monotonic()) > 0:
+                time.sleep(left if left > SLEEP_S else 0)
+            self.send()
+            due = max(due, time.monotonic() - 1 / rate_pps) + 1 / rate_pps
 
 
 class Receiver:
