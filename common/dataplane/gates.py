@@ -45,7 +45,7 @@ class State(Enum):
 
 @dataclass(eq=False, slots=True)
 class Gate:
-    """`reason` names the drops: `<reason>-full` had no room, `<reason>-expired` waited in vain."""
+    """`reason` names the drops: `<reason>-full` had no room; `discarding` is the name for what waited in vain."""
 
     queue: int
     elements: tuple[Element, ...]
@@ -54,7 +54,7 @@ class Gate:
     state: State = State.OPEN
     closed_at: float = 0.0
     due: float = 0.0
-    discarding: bool = False
+    discarding: str = ""
     counted: int = 0  # of those that entered the queue since it was made, the ones whose fate is settled
     forgotten: Callable[[], None] | None = None  # called once it is open and its queue is gone
 
@@ -90,11 +90,11 @@ class Gates:
             self._queues.demand([nfqueue.limit(gate.queue, gate.length), nfqueue.fail_open(gate.queue, False)])
         # Renewed at once where they still are, for one may count octets.
         self._elements.change(add=[*gate.elements, *also], remove=gate.elements if gate.state is State.OPENING else ())
-        gate.state, gate.closed_at, gate.discarding = State.CLOSED, self._clock(), False
+        gate.state, gate.closed_at, gate.discarding = State.CLOSED, self._clock(), ""
         self._shut.add(gate)
 
-    def open(self, gate: Gate, *, discard: bool = False) -> None:
-        """Let everything go that waits, in order, and what comes after behind it; or drop what waits, counted.
+    def open(self, gate: Gate, *, discard: str = "") -> None:
+        """Let everything go that waits, in order, and what comes after behind it; or drop it, counted as `discard`.
 
         Returns when the last that waited has gone its way. Raises DataPlaneError.
         """
@@ -160,7 +160,7 @@ class Gates:
             # is read for every figure, stays short.
             anew = [] if gate.forgotten else [nfqueue.bind(gate.queue, gate.length)]
             self._queues.demand([nfqueue.unbind(gate.queue), *anew])
-            gate.state, gate.discarding, gate.counted = State.OPEN, False, 0
+            gate.state, gate.discarding, gate.counted = State.OPEN, "", 0
             self._shut.remove(gate)
             if gate.forgotten:
                 gate.forgotten()
@@ -169,7 +169,7 @@ class Gates:
         """The queue is used on: what has become of the packets so far is noted."""
         entered = state.entered - state.undelivered
         if gate.discarding:
-            self._drops[f"{gate.reason}-expired"] += entered - gate.counted
+            self._drops[gate.discarding] += entered - gate.counted
         gate.counted = entered
 
     @staticmethod
@@ -198,5 +198,5 @@ def _drops(gate: Gate, state: QueueState) -> Counter[str]:
     """What the queue's counters say of packets that are lost. `undelivered` had no memory left for their notice."""
     drops = Counter({f"{gate.reason}-full": state.full, f"{gate.reason}-undelivered": state.undelivered})
     if gate.discarding:
-        drops[f"{gate.reason}-expired"] = state.entered - state.undelivered - gate.counted
+        drops[gate.discarding] = state.entered - state.undelivered - gate.counted
     return +drops

@@ -14,6 +14,7 @@ from common.dataplane.gates import Gate, Gates, State
 from common.errors import DataPlaneError
 
 HNP_LENGTH = 64
+EXPIRED = "hold-expired"
 Session = tuple[IPv6Network, ...]  # named by its home network prefixes
 
 
@@ -76,7 +77,7 @@ class HoldPool:
     def release(self, session: Session, *, discard: bool = False) -> None:
         """See Gates.open; of a session that is not held there is nothing to release."""
         if gate := self._used.get(session):
-            self._gates.open(gate, discard=discard)
+            self._gates.open(gate, discard=EXPIRED if discard else "")
 
     def rows(self, now: float) -> dict[Session, dict[str, object]]:
         """What is held now, for people to read."""

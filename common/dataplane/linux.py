@@ -23,7 +23,7 @@ from common.dataplane import reconcile, routes, tunnels
 from common.dataplane.access import AccessLinks
 from common.dataplane.elements import Element
 from common.dataplane.filter import Filter, lma_rules, mag_rules
-from common.dataplane.hold import HNP_LENGTH, Session
+from common.dataplane.hold import EXPIRED, HNP_LENGTH, Session
 from common.dataplane.keeping import Keep, Keeping, Watch
 from common.dataplane.netlink import RouteSocket
 from common.dataplane.paths import Paths, interface_index
@@ -202,7 +202,7 @@ class LinuxDataPlane:
         if keeping:
             lost = wanted is None or isinstance(wanted.downlink, Drop)
             if wanted is None:
-                keeping.strays.drop(session, "hold-expired" if before and before.held else self._role.stray_reason)
+                keeping.strays.drop(session, EXPIRED if before and before.held else self._role.stray_reason)
             else:
                 closed = before is not None and before.returned_from is not None and wanted.returned_from is None
                 keeping.strays.judge_again(session, release=closed and not lost)

@@ -11,6 +11,7 @@ from common.dataplane.elements import Element
 from common.dataplane.gates import Gate, Gates
 from common.dataplane.hold import Session
 
+REFUSED = "uplink-refused"
 LENGTH = 1024  # packets a link
 
 
@@ -24,7 +25,7 @@ class UplinkGates:
                 first + number,
                 (Element("waiting", pack("=I", index), pack("=I", first + number)),),
                 LENGTH,
-                "uplink-without-binding",
+                "uplink",
             )
             for number, (name, index) in enumerate(indexes.items())
         }
@@ -60,4 +61,4 @@ class UplinkGates:
         if not has_path and interface not in self._refused:
             self._gates.close(gate)
         else:
-            self._gates.open(gate, discard=not has_path)
+            self._gates.open(gate, discard="" if has_path else REFUSED)

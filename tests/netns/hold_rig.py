@@ -97,9 +97,9 @@ class Plane:
 class Sender:
     """Numbered UDP packets from a node to an address; a context manager."""
 
-    def __init__(self, node: Node, source: IPv6Address, target: IPv6Address) -> None:
+    def __init__(self, node: Node, source: IPv6Address | str, target: IPv6Address) -> None:
         self.sent = 0
-        self.source = source
+        self.source = IPv6Address(source)
         with node.inside():
             self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         self._socket.bind((str(source), 0))
