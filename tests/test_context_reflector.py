@@ -162,8 +162,8 @@ delays = st.lists(st.sampled_from([0.001, 0.005, 0.02, 0.15]), max_size=2)
 moves = st.lists(
     st.tuples(
         st.integers(1, 3),
-        st.sampled_from([0.0, 0.004, 0.05, 0.6]),
-        st.sampled_from([0.0, 0.01, 0.1, 1.5, 12.0]),
+        st.sampled_from([0.001, 0.004, 0.05, 0.6]),
+        st.sampled_from([0.001, 0.01, 0.1, 1.5, 12.0]),
         st.sampled_from([None, 1, 2, 3]),
     ),
     max_size=8,

@@ -47,6 +47,7 @@ class Roaming(RuleBasedStateMachine):
     @rule(mn=st.sampled_from(MNS), mag=st.sampled_from(MAGS))
     def come(self, mn: int, mag: int) -> None:
         if mn not in self.where:
+            self.domain.run(self.domain.now + 0.001)  # no MN is on two links in the same moment
             self.where[mn] = mag
             self.domain.attach(mn, mag)
 
