@@ -1,5 +1,6 @@
 """A lab whose daemons are configured, ended and started again at will, and packets made by hand in it."""
 
+import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,9 @@ from testbed.visit import LabSpec
 ETH_P_IPV6 = 0x86DD
 IPV6_HEADER = 40
 EVENT_TIMEOUT_S = 30.0  # what is waited for comes in milliseconds; an emulated and loaded machine is forgiven much
+
+# The kernel's own, for every interface that ever had an address: it stays until the interface goes down.
+KERNELS_OWN = re.compile(r"multicast ff00::/8 dev acc-\w+ table local proto kernel")
 
 Edits = Mapping[str, Sequence[tuple[str, str]]]
 
@@ -38,8 +42,16 @@ class SystemLab(Lab):
         return text
 
     def _start_daemons(self) -> None:
-        self.before = {node: traces(self.nodes[node]) for node in ("lma", *self.topology.mags)}
+        for node in ("lma", *self.topology.mags):
+            self._wait_for_rest(node)
+            self.before[node] = traces(self.nodes[node])
         super()._start_daemons()
+
+    def _wait_for_rest(self, node: str) -> None:
+        """Until duplicate address detection has passed on the wires, so that the kernel adds nothing more by itself."""
+        wires = sum(1 for end in self.topology.ends_of(node) if end.address)
+        show = ["ip", "-6", "-o", "address", "show", "scope", "link", "-tentative"]
+        eventually(lambda: len(self.nodes[node].run(show).splitlines()) == wires, f"{node} is not at rest")
 
     def end(self, node: str, how: int = SIGTERM) -> int:
         """End the daemon of that node and return its exit code."""
@@ -111,6 +123,18 @@ def traces(node: Node) -> dict[str, str]:
         # A secret that is not set cannot be read.
         values = {str(path): path.read_text() for path in settings if path.name != "stable_secret"}
     return shown | values
+
+
+def differences(before: dict[str, str], after: dict[str, str]) -> dict[str, list[str]]:
+    """By what shows it: the lines that are gone (-) and those that are new (+)."""
+    found = {}
+    for what in {*before, *after}:
+        old, new = before.get(what, "").splitlines(), after.get(what, "").splitlines()
+        lines = [f"-{line}" for line in old if line not in new]
+        lines += [f"+{line}" for line in new if line not in old and not KERNELS_OWN.match(line)]
+        if lines:
+            found[what] = lines
+    return found
 
 
 @contextmanager
