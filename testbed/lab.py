@@ -189,7 +189,7 @@ class Lab(View):
 
     def _profile(self, mn: MobileNode) -> dict[str, object]:
         profile: dict[str, object] = {"mn_id": mn.mn_id, "ll_id": mn.mac, "interface": mn.access_interface}
-        if self.spec.context_octets:
+        if self.spec.context_octets and self.spec.scheme != "pmipv6":
             octets = random.Random(mn.mn_id).randbytes(self.spec.context_octets)
             path = self.directory / f"{mn.name}.context"
             path.write_bytes(octets)
