@@ -23,7 +23,7 @@ from testbed.observations import DOWNLINK, Arrival, Flow
 from testbed.run_directory import Move
 
 IN_FLIGHT_MARGIN_NS = 20_000_000  # on top of half the round trip: nodes, CN's link, emulated processors
-SETTLE_NS = 100_000_000
+SETTLE_NS = 101_300_000  # no multiple of a usual packet interval: a window does not end where a packet may just be sent
 _NEVER_NS = 1 << 63
 _NS_PER_MS = 1_000_000
 
