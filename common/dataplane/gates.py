@@ -45,10 +45,14 @@ class State(Enum):
 
 @dataclass(eq=False, slots=True)
 class Gate:
-    """`reason` names the drops: `<reason>-full` had no room; `discarding` is the name for what waited in vain."""
+    """`elements` lead packets to the queue, `limits` end where it opens: a packet that only passes counts for none.
+
+    `reason` names the drops: `<reason>-full` had no room; `discarding` is the name for what waited in vain.
+    """
 
     queue: int
     elements: tuple[Element, ...]
+    limits: tuple[Element, ...]
     length: int
     reason: str
     state: State = State.OPEN
@@ -88,8 +92,8 @@ class Gates:
         if gate.state in (State.OPENING, State.CLEARING):
             self._count_discarded(gate, nfqueue.states()[gate.queue])
             self._queues.demand([nfqueue.limit(gate.queue, gate.length), nfqueue.fail_open(gate.queue, False)])
-        # Renewed at once where they still are, for one may count octets.
-        self._elements.change(add=[*gate.elements, *also], remove=gate.elements if gate.state is State.OPENING else ())
+        elements = () if gate.state is State.OPENING else gate.elements
+        self._elements.change(add=[*gate.limits, *elements, *also])
         gate.state, gate.closed_at, gate.discarding = State.CLOSED, self._clock(), ""
         self._shut.add(gate)
 
@@ -109,6 +113,7 @@ class Gates:
             nfqueue.verdict_on_all(queue, verdict),
         ]
         gate.discarding = discard
+        self._elements.change(remove=gate.limits)
         for _ in range(MOST_ROUNDS):
             if self._none_left(self._queues.request([everything])[0]):
                 break
@@ -126,8 +131,8 @@ class Gates:
         if not due:
             return
         opening = [gate for gate in due if gate.state is State.OPENING]
-        self._elements.change(remove=[element for gate in opening for element in gate.elements])
         for gate in opening:
+            self._elements.change(remove=gate.elements)
             gate.state, gate.due = State.CLEARING, now + SETTLE_S
         if clearing := [gate for gate in due if gate not in opening]:
             self._renew(clearing)

@@ -63,7 +63,7 @@ class HoldPool:
             raise DataPlaneError(f"only prefixes of {HNP_LENGTH} bits can be held, not {', '.join(map(str, session))}")
         if not self._free:
             raise DataPlaneError(f"{self._limits.at_once} sessions are held already, no more may be")
-        gate = Gate(self._free[0], _elements(session, self._free[0]), self._limits.packets, "hold")
+        gate = _gate(session, self._free[0], self._limits.packets)
         self._gates.prepare([gate.queue], self._limits.packets)
         try:
             self._gates.close(gate, also)
@@ -92,12 +92,8 @@ class HoldPool:
         self._free.append(self._used.pop(session).queue)
 
 
-def _elements(session: Session, queue: int) -> tuple[Element, ...]:
-    """See filter.py. A number in a map is loaded in the machine's order."""
+def _gate(session: Session, queue: int, length: int) -> Gate:
+    """See filter.py for the sets. A number in a map is loaded in the machine's order."""
     keys = [hnp.network_address.packed for hnp in session]
-    number = pack("=I", queue)
-    return tuple(
-        element
-        for key in keys
-        for element in (Element("queue_of", key, number), Element("full", key), Element("held", key))
-    )
+    ways = [way for key in keys for way in (Element("queue_of", key, pack("=I", queue)), Element("held", key))]
+    return Gate(queue, tuple(ways), tuple(Element("full", key) for key in keys), length, "hold")

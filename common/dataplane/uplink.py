@@ -24,6 +24,7 @@ class UplinkGates:
             name: Gate(
                 first + number,
                 (Element("waiting", pack("=I", index), pack("=I", first + number)),),
+                (),
                 LENGTH,
                 "uplink",
             )

@@ -111,10 +111,16 @@ class Sender:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def send(self, count: int = 1) -> None:
+    def send(self, count: int = 1, octets: int = 0) -> None:
+        """Packets with so many octets more than the number."""
         for _ in range(count):
-            self._socket.send(NUMBER.pack(self.sent))
+            self._socket.send(NUMBER.pack(self.sent) + bytes(octets))
             self.sent += 1
+
+    def send_to(self, target: IPv6Address, count: int) -> None:
+        """To another address than its own; these are not counted."""
+        for number in range(count):
+            self._socket.sendto(NUMBER.pack(number), (str(target), PORT))
 
     @contextmanager
     def streaming(self, rate_pps: int) -> Iterator[None]:
@@ -169,7 +175,7 @@ class Receiver:
     def read(self) -> None:
         while True:
             try:
-                data, source = self._socket.recvfrom(64)
+                data, source = self._socket.recvfrom(NUMBER.size)
             except BlockingIOError:
                 return
             self.numbers.setdefault(source[0], []).append(NUMBER.unpack(data)[0])
