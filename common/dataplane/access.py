@@ -1,16 +1,19 @@
 """Access links of a MAG: the same link-layer and link-local address on all of them (RFC 6543, RFC 5213 6.9.3)."""
 
+import errno
 import fcntl
 import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
-from common.dataplane.tunnels import IN6_ADDR_GEN_MODE_EUI64, IN6_ADDR_GEN_MODE_NONE, address_generation
+from common.dataplane.tunnels import IN6_ADDR_GEN_MODE_NONE, address_generation
 from common.errors import DataPlaneError
 
 MAG_MAC = "00:00:5e:00:52:13"
@@ -25,6 +28,16 @@ HEADER = struct.Struct("=IHHIIBxHiII")  # nlmsghdr, ifinfomsg
 ATTRIBUTE = struct.Struct("=HH")
 
 
+@dataclass
+class _Before:
+    """What an interface had; with `had_address` a link-local address that the kernel had made by this `mode`."""
+
+    name: str
+    mac: str
+    mode: int
+    had_address: bool = False
+
+
 class AccessLinks:
     """Gives the interfaces their fixed addresses and, at the end, back what they had.
 
@@ -33,7 +46,7 @@ class AccessLinks:
 
     def __init__(self, ipr: IPRoute, interfaces: tuple[str, ...], *, give_back: bool = False) -> None:
         self._ipr = ipr
-        self._before: dict[int, str] = {}
+        self._before: dict[int, _Before] = {}
         self._settings: dict[Path, str] = {}
         for name in interfaces:
             found = ipr.link_lookup(ifname=name)
@@ -41,21 +54,29 @@ class AccessLinks:
                 raise DataPlaneError(f"access interface {name} does not exist")
             self._claim(found[0])
             if give_back:
-                setting = Path("/proc/sys/net/ipv6/conf", name, "ignore_routes_with_linkdown")
-                # Without the newline: this setting takes one octet at a time, and then the newline for a number.
-                self._settings[setting] = setting.read_text().strip()
-                setting.write_text("1")
+                self._set(name, "ignore_routes_with_linkdown", "1")
+
+    def _set(self, interface: str, name: str, value: str) -> None:
+        setting = Path("/proc/sys/net/ipv6/conf", interface, name)
+        # Without the newline: some settings take one octet at a time, and then the newline for a number.
+        self._settings[setting] = setting.read_text().strip()
+        setting.write_text(value)
 
     def _claim(self, index: int) -> None:
         link = self._ipr.get_links(index)[0]
-        mac = link.get_attr("IFLA_ADDRESS")
-        self._before[index] = mac
+        before = _Before(
+            link.get_attr("IFLA_IFNAME"),
+            link.get_attr("IFLA_ADDRESS"),
+            link.get_nested("IFLA_AF_SPEC", "AF_INET6", "IFLA_INET6_ADDR_GEN_MODE"),
+        )
+        self._before[index] = before
         self._ipr.link("set", index=index, IFLA_AF_SPEC=address_generation(IN6_ADDR_GEN_MODE_NONE))
-        if mac != MAG_MAC:
+        if before.mac != MAG_MAC:
             self._ipr.link("set", index=index, address=MAG_MAC)
         for address in self._ipr.get_addr(index=index, family=socket.AF_INET6):
             text = address.get_attr("IFA_ADDRESS")
             if IPv6Address(text).is_link_local and IPv6Address(text) != MAG_LINK_LOCAL:
+                before.had_address = True
                 self._ipr.addr("del", index=index, address=text, prefixlen=address["prefixlen"])
         # Every MAG has this address on its own links; duplicate detection would only delay the MN (RFC 6543 section 3).
         self._ipr.addr(
@@ -63,16 +84,23 @@ class AccessLinks:
         )
 
     def release(self) -> None:
-        for setting, before in self._settings.items():
-            with suppress(FileNotFoundError):  # the interface itself has gone
-                setting.write_text(before)
-        for index, mac in self._before.items():
+        for index, before in self._before.items():
             if not self._ipr.link_lookup(index=index):
                 continue  # the interface itself has gone, and its addresses with it
-            self._ipr.addr("del", index=index, address=str(MAG_LINK_LOCAL), prefixlen=64, family=socket.AF_INET6)
-            if mac != MAG_MAC:
-                self._ipr.link("set", index=index, address=mac)
-            self._ipr.link("set", index=index, IFLA_AF_SPEC=address_generation(IN6_ADDR_GEN_MODE_EUI64))
+            try:
+                self._ipr.addr("del", index=index, address=str(MAG_LINK_LOCAL), prefixlen=64, family=socket.AF_INET6)
+            except NetlinkError as error:
+                if error.code != errno.EADDRNOTAVAIL:  # somebody has removed it already
+                    raise
+            if before.mac != MAG_MAC:
+                self._ipr.link("set", index=index, address=before.mac)
+            if before.had_address:  # the kernel makes it again, if it is told to by this setting
+                Path("/proc/sys/net/ipv6/conf", before.name, "addr_gen_mode").write_text(str(before.mode))
+            else:
+                self._ipr.link("set", index=index, IFLA_AF_SPEC=address_generation(before.mode))
+        for setting, value in self._settings.items():
+            with suppress(FileNotFoundError):  # the interface itself has gone
+                setting.write_text(value)
 
 
 class LinkMonitor:

@@ -10,7 +10,9 @@ of the tunnel has) to the LMA. Nothing is guessed: traffic between two mobile no
 and is told apart all the same.
 """
 
+import errno
 import json
+import os
 from collections.abc import Iterable
 from ipaddress import IPv6Address
 
@@ -142,5 +144,11 @@ class Filter:
     def _run(self, commands: str) -> str:
         status, output, error = self._nft.cmd(commands)
         if status:
-            raise DataPlaneError(f"nftables refused a rule: {' '.join(error.split())}")
+            said = error.strip().partition("\n")[0]  # what follows repeats the rules and points at them
+            raise DataPlaneError(f"nftables refused a rule: {said}{_hint(said)}")
         return str(output)
+
+
+def _hint(said: str) -> str:
+    modules = "nf_tables nft_fib_ipv6 nft_queue"
+    return f" (are the kernel modules there? modprobe -a {modules})" if os.strerror(errno.ENOENT) in said else ""

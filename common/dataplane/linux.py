@@ -97,7 +97,7 @@ class LinuxDataPlane:
                 self._make_tables()
         except NetlinkError as error:
             raise DataPlaneError(f"the kernel refused a tunnel or route: {error}{_hint(error)}") from error
-        self._route_socket.request([routes.blackhole(self._role.protocol, pool) for pool in self._pools])
+        self._route_socket.request([routes.attract(self._role.protocol, pool) for pool in self._pools])
         if self._keep:
             access = {name: interface_index(name) for name in self._access_interfaces}
             judge = self._judge_early if self._role is MAG else self._judge_returned
@@ -279,9 +279,10 @@ class LinuxDataPlane:
     def _make_tables(self) -> None:
         for number, (peer, index) in enumerate(self._tunnels.items()):
             self._tables[peer] = table = TUNNEL_TABLE + number
-            self._ipr.route(
-                "replace", dst="default", family=socket.AF_INET6, oif=index, table=table, proto=self._role.protocol
-            )
+            default = {"dst": "default", "family": socket.AF_INET6, "table": table, "proto": self._role.protocol}
+            self._ipr.route("replace", **default, oif=index)
+            # Should the device vanish: uplink must not go on with the main table, outside the tunnel.
+            self._ipr.route("replace", **default, type="unreachable", priority=routes.LAST_METRIC)
 
 
 def _key(hnp: IPv6Network) -> bytes:

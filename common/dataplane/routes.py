@@ -25,7 +25,7 @@ from common.dataplane.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Te
 RTN_UNICAST, RTN_BLACKHOLE = 1, 6
 RT_TABLE_MAIN = 254
 NUD_PERMANENT = 0x80
-HNP_METRIC, GIVE_BACK_METRIC = 1024, 2048
+HNP_METRIC, GIVE_BACK_METRIC, LAST_METRIC = 1024, 2048, 4096
 RULE_PRIORITY = 5213
 
 # What stands in a template where the session's own values go: octets that nothing else in a message looks like.
@@ -84,6 +84,11 @@ def blackhole(protocol: int, prefix: IPv6Network) -> bytearray:
     return _blackhole(protocol, prefix.prefixlen).fill(prefix=prefix.network_address.packed)
 
 
+def attract(protocol: int, pool: IPv6Network) -> bytearray:
+    """A pool's own route, for prefixes that nobody has; the metric leaves an operator's route to the pool alone."""
+    return _blackhole(protocol, pool.prefixlen, LAST_METRIC).fill(prefix=pool.network_address.packed)
+
+
 def no_route(protocol: int, hnp: IPv6Network) -> bytearray:
     return _no_route(protocol, hnp.prefixlen, HNP_METRIC).fill(prefix=hnp.network_address.packed)
 
@@ -134,8 +139,8 @@ def _route(protocol: int, length: int, kind: int, via: bool, metric: int = HNP_M
 
 
 @lru_cache
-def _blackhole(protocol: int, length: int) -> Template:
-    message = _route_message(protocol, length, RTN_BLACKHOLE)
+def _blackhole(protocol: int, length: int, metric: int = HNP_METRIC) -> Template:
+    message = _route_message(protocol, length, RTN_BLACKHOLE, metric)
     return Template(message, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, prefix=_PREFIX)
 
 

@@ -6,7 +6,7 @@ from ipaddress import IPv6Address
 from pyroute2 import IPRoute
 
 IP6_TNL_F_IGN_ENCAP_LIMIT = 0x1
-IN6_ADDR_GEN_MODE_EUI64, IN6_ADDR_GEN_MODE_NONE = 0, 1
+IN6_ADDR_GEN_MODE_NONE = 1
 HOP_LIMIT = 64
 
 

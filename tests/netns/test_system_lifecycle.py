@@ -1,0 +1,145 @@
+"""Daemons that are ended, killed, started again, or cannot start: what stays behind, and what they say."""
+
+import json
+from signal import SIGKILL, SIGTERM
+
+import pytest
+
+from common.dataplane.access import MAG_MAC
+from testbed.node import LabError
+from testbed.visit import LabSpec
+from tests.netns.system import SystemLab, differences, eventually, traces
+
+pytestmark = pytest.mark.netns
+
+MN_ID = "mn1@example.net"
+DAEMONS = ("lma", "mag1", "mag2")
+
+
+def off_the_air(lab: SystemLab) -> None:
+    """All MNs leave, so that links and carriers are as they were at first."""
+    lab.network.air.detach([mn.name for mn in lab.topology.mns], {})
+
+
+def test_sigterm_leaves_no_trace() -> None:
+    with SystemLab() as lab:
+        for mag in ("mag1", "mag2"):
+            lab.settle("mn", mag)
+        off_the_air(lab)
+        eventually(lambda: not lab.serving(), "the LMA has not heard that the MN left")
+        with_daemons = {node: differences(lab.before[node], traces(lab.nodes[node])) for node in DAEMONS}
+        for node in DAEMONS:
+            assert with_daemons[node]  # else this test would see nothing
+            assert lab.end(node) == 0
+            assert differences(lab.before[node], traces(lab.nodes[node])) == {}
+            assert not lab.control_socket(node).exists()
+
+
+def test_an_access_link_with_a_carrier_gets_its_own_addresses_back() -> None:
+    """Its MAC, and the link-local address that the kernel had made of it."""
+    with SystemLab() as lab:
+        lab.end("mag1")
+        lab.air_only("mn", "mag1")
+        show = ["ip", "-6", "address", "show", "dev", "acc-mn", "-tentative"]
+        eventually(lambda: "fe80::" in lab.nodes["mag1"].run(show), "the kernel makes no address")
+        before = traces(lab.nodes["mag1"])
+        lab.start("mag1")
+        lab.wait_for_service("mn")
+        assert lab.end("mag1") == 0
+        eventually(lambda: "fe80::" in lab.nodes["mag1"].run(show), "the address has not come back")
+        assert differences(before, traces(lab.nodes["mag1"])) == {}
+
+
+@pytest.mark.parametrize("node", DAEMONS)
+def test_sigterm_in_the_middle_of_service_leaves_no_trace(node: str) -> None:
+    """The MN is there and stays there: its carrier is the only difference."""
+    with SystemLab() as lab:
+        lab.settle("mn", "mag1")
+        assert lab.end(node) == 0
+        left = " ".join(
+            line for lines in differences(lab.before[node], traces(lab.nodes[node])).values() for line in lines
+        )
+        for ours in ("pml", "pmg", "5213", "proto 21", "2001:db8:1000::/64", "context_reflector", MAG_MAC):
+            assert ours not in left
+
+
+@pytest.mark.parametrize("mag", ["mag1", "mag2"])
+def test_a_killed_mag_finds_its_mn_again(mag: str) -> None:
+    with SystemLab() as lab:
+        address = lab.settle("mn", "mag1")
+        assert lab.end(mag, SIGKILL) == -SIGKILL
+        lab.nodes[mag].run(["ip", "-6", "route", "add", "2001:db8:1fff::/64", "dev", "core", "proto", "214"])
+        lab.nodes[mag].run(
+            ["ip", "-6", "rule", "add", "from", "2001:db8:1fff::/64", "table", "5213", "protocol", "214"]
+        )
+        lab.nodes[mag].run(
+            ["ip", "link", "add", "pmg0123456789ab", "type", "ip6tnl", "remote", "2001:db8::1", "local", "::"]
+        )
+        lab.start(mag)
+        assert "1fff" not in lab.nodes[mag].run(["ip", "-6", "route", "show", "table", "all"])
+        assert "1fff" not in lab.nodes[mag].run(["ip", "-6", "rule"])
+        assert "pmg0123456789ab" not in lab.nodes[mag].run(["ip", "link"])
+        if mag == "mag1":
+            eventually(lambda: lab.states("mag1") == {MN_ID: "registered"}, "mag1 has not registered the MN again")
+        assert lab.wait_for_service("mn").ip == address
+        assert lab.settle("mn", "mag2") == address
+
+
+def test_a_killed_lma_serves_again_with_the_next_registration() -> None:
+    with SystemLab(LabSpec(mns=2)) as lab:
+        addresses = {mn: lab.settle(mn, "mag1") for mn in ("mn1", "mn2")}
+        assert lab.end("lma", SIGKILL) == -SIGKILL
+        lab.nodes["lma"].run(
+            ["ip", "-6", "route", "add", "2001:db8:1fff::/64", "via", "2001:db8:ee::1", "proto", "213"]
+        )
+        lab.start("lma")
+        assert lab.serving() == {}
+        routes = lab.nodes["lma"].run(["ip", "-6", "route", "show", "proto", "213"])
+        assert routes.split("\n")[0].startswith("blackhole 2001:db8:1000::/36")
+        assert "1fff" not in routes
+        for mn, address in addresses.items():
+            assert lab.settle(mn, "mag2") == address
+
+
+def test_a_tunnel_that_somebody_deleted_is_refused_not_lied_about() -> None:
+    """Status 130, and nothing half-installed: neither at the LMA nor at the MAG."""
+    with SystemLab() as lab:
+        quiet = lab.nodes["lma"].run(["ip", "-6", "route", "show", "proto", "213"])
+        links = json.loads(lab.nodes["lma"].run(["ip", "-j", "-d", "link", "show", "type", "ip6tnl"]))
+        peer = str(lab.topology.addresses["mag1"])
+        device = next(link["ifname"] for link in links if link["linkinfo"]["info_data"]["remote"] == peer)
+        lab.nodes["lma"].run(["ip", "link", "del", device])
+        lab.air_only("mn", "mag1")
+        eventually(lambda: lab.states("mag1") == {MN_ID: "refused"}, "mag1 knows of no refusal")
+        assert lab.counters("mag1")["pbu-refused-130"] == 1
+        assert lab.counters("lma")["data-plane-refused"] == 1
+        assert lab.show("lma", "bindings") == []
+        assert lab.nodes["lma"].run(["ip", "-6", "route", "show", "proto", "213"]) == quiet
+        assert lab.nodes["mag1"].run(["ip", "-6", "route", "show", "2001:db8:1000::/64"]) == ""
+        assert "2001:db8:1000" not in lab.nodes["mag1"].run(["ip", "-6", "rule"])
+        assert lab.address("mn") is None
+        lab.settle("mn", "mag2")  # which has its tunnel
+
+
+def test_uplink_never_leaves_a_mag_outside_the_tunnel() -> None:
+    """Were the device deleted, routing would go on with the main table if ours had no answer."""
+    with SystemLab() as lab:
+        lab.settle("mn", "mag1")
+        cn = str(lab.topology.addresses["cn"])
+        node = lab.nodes["mag1"]
+        node.run(["ip", "-6", "route", "add", "default", "via", "2001:db8:0:1::ff"])
+        found = json.loads(node.run(["ip", "-j", "link", "show", "type", "ip6tnl"]))
+        device = next(link["ifname"] for link in found if link["ifname"].startswith("pmg"))
+        node.run(["ip", "link", "del", device])
+        source = lab.address("mn")
+        assert source is not None
+        way = ["ip", "-6", "route", "get", cn, "from", str(source.ip), "iif", "acc-mn"]
+        with pytest.raises(LabError, match="No route to host"):
+            node.run(way)
+
+
+def test_sigterm_before_anything_happened() -> None:
+    with SystemLab() as other:
+        for node in DAEMONS:
+            assert other.end(node, SIGTERM) == 0
+            assert differences(other.before[node], traces(other.nodes[node])) == {}
