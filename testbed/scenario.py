@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from ipaddress import IPv6Interface
 from itertools import cycle, pairwise
@@ -116,10 +116,25 @@ def run(
     for name in ("captures", "journals", "logs"):
         (records / name).mkdir(parents=True, exist_ok=True)
     progress(f"bringing up {scenario.mags} access routers and {scenario.mns} mobile nodes")
-    with Lab(scenario.lab_spec(), records=records) as lab:
+    with _one_processor(), Lab(scenario.lab_spec(), records=records) as lab:
         report = _Run(scenario, lab, records, progress, whole_captures).measure()
     report["backend"] = backend
     (records / "run.json").write_text(json.dumps(report, indent=1))
+
+
+@contextmanager
+def _one_processor() -> Iterator[None]:
+    """This process, and all that it starts meanwhile, have one processor.
+
+    What a namespace sends another waits in a queue of the processor that sent it: packets of one stream that were sent
+    by two overtake each other as soon as one of the two is slow.
+    """
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 class _Run:
@@ -224,6 +239,8 @@ class _Run:
                 if number:
                     sleep_until(self._next_beat_ns() + number * step_ns)
                 stream.release()
+            # The exchange that follows takes three round trips; looking on would hold it up.
+            self._keep_still()
             wait_until(stream.connected, "iperf3 does not start")
         sleep_until(self._next_beat_ns())
         for mn in self._mns:
@@ -280,9 +297,13 @@ class _Run:
         topology = self._lab.topology
         return Departure(topology.mn(mn).mn_id, self._lab.control_socket(pmag), str(topology.addresses[nmag]))
 
+    def _keep_still(self) -> None:
+        """Sleep while something happens that this process would only be in the way of."""
+        time.sleep(_UNDISTURBED_S + _UNDISTURBED_RTTS * self._lab.topology.rtt_s)
+
     def _settle(self, since_ns: int) -> None:
         """Return when every MN has had service both ways since that moment, and for some time after."""
-        time.sleep(_UNDISTURBED_S + _UNDISTURBED_RTTS * self._lab.topology.rtt_s)
+        self._keep_still()
         self._wait_for_answers(since_ns)
         time.sleep(_STEADY_S)
         self._lab.require_daemons()
