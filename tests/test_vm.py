@@ -106,7 +106,8 @@ def test_a_terminal_has_its_size_and_takes_ctrl_c(virtual: VirtualMachine) -> No
     said = bytearray()
     with virtual.open(what) as terminal:
         terminal.send_json(Kind.RESIZE, {"rows": 44, "columns": 111})
-        terminal.send(Kind.DATA, b"stty size; cat\n")
+        # One job for both: when the size is there, Ctrl-C finds it in the foreground, be it cat already or not.
+        terminal.send(Kind.DATA, b"sh -c 'stty size; exec cat'\n")
         for frame in terminal:
             said += frame.payload
             if b"44 111" in said:
