@@ -20,16 +20,17 @@ import nftables
 
 from common.errors import DataPlaneError
 
-HNP_MASK = "ffff:ffff:ffff:ffff::"
-SET_MARK = "meta mark set meta mark & 0x0000ffff | 0x52130000"
-HAS_MARK = "meta mark & 0xffff0000 == 0x52130000"
+# The first 64 bits of an address, which is what home network prefixes have: cheaper to load and look up than a masked
+# address. Sets show them as a number.
+SOURCE, DESTINATION = "@nh,64,64", "@nh,192,64"
+MARK = 0x52130000
 IPV6_IN_IPV6 = 41
 # An outer packet starts with the tunnel's 64, one with something given back with 255: no path is 127 routers long.
 GIVEN_BACK_HOP_LIMIT, GIVEN_BACK_THRESHOLD = 255, 128
 
 
-def lma_rules(devices: str, local: IPv6Address, *, returned: int | None, octets: int, sessions: int) -> str:
-    """The LMA's table: `devices` matches its tunnels, `returned` is the queue of what MAGs give back.
+def lma_rules(tunnels: str, local: IPv6Address, *, returned: int | None, octets: int, sessions: int) -> str:
+    """The LMA's table: `tunnels` matches their names, `returned` the queue of what MAGs give back.
 
     Without `returned` nothing is ever held. Else `octets` is the most that is kept of a session, `sessions` how many.
     """
@@ -38,83 +39,90 @@ def lma_rules(devices: str, local: IPv6Address, *, returned: int | None, octets:
             counter uplink_not_from_serving_mag {{}}
             chain prerouting {{
                 type filter hook prerouting priority raw; policy accept;
-                iifname "{devices}" fib saddr . iif oif missing counter name uplink_not_from_serving_mag drop
+                iifname "{tunnels}" fib saddr . iif oif missing counter name uplink_not_from_serving_mag drop
             }}"""
     return f"""
         counter uplink_not_from_serving_mag {{}}
-        set uplink_from {{ typeof iif . ip6 saddr; size {4 * sessions}; }}
+        set uplink_from {{ typeof meta iif . {SOURCE}; size {4 * sessions}; }}
         {_hold(octets, sessions)}
         chain tunnel {{
-            {HAS_MARK} queue num {returned}
-            fib saddr . iif oif exists return
-            iif . ip6 saddr & {HNP_MASK} @uplink_from return
+            meta mark {MARK} queue num {returned}
+            fib saddr . iif oif exists goto inner
+            meta iif . {SOURCE} @uplink_from goto inner
             counter name uplink_not_from_serving_mag drop
+        }}
+        chain inner {{
+            {DESTINATION} @held goto hold
         }}
         chain prerouting {{
             type filter hook prerouting priority raw; policy accept;
-            ip6 daddr {local} ip6 nexthdr {IPV6_IN_IPV6} ip6 hoplimit > {GIVEN_BACK_THRESHOLD} {SET_MARK}
-            iifname "{devices}" jump tunnel
-            ip6 daddr & {HNP_MASK} @held goto hold
+            iifname "{tunnels}" goto tunnel
+            {DESTINATION} @held goto hold
+            ip6 nexthdr {IPV6_IN_IPV6} ip6 hoplimit > {GIVEN_BACK_THRESHOLD} ip6 daddr {local} meta mark set {MARK}
         }}"""
 
 
 def mag_rules(
-    devices: str, access: Iterable[str], *, early: int | None, uplink: bool, octets: int, sessions: int
+    tunnels: str, access: Iterable[str], *, early: int | None, uplink: bool, octets: int, sessions: int
 ) -> str:
-    """The MAG's table: `early` is the queue of what comes down the tunnel for an MN without a path, None for no holds.
+    """The MAG's table: `tunnels` matches their names, `access` are the names of its access links.
 
+    `early` is the queue of what comes down a tunnel for a prefix that is not `served`, None if nothing is ever held.
     With `uplink` what comes from an access link whose device is in `waiting` waits, before its source is judged.
     """
-    names = ", ".join(f'"{name}"' for name in access)
-    judge = f"iifname {{ {names} }} fib saddr . iif oif missing counter name uplink_without_binding drop"
+    links = ", ".join(f'"{name}"' for name in access)
+    judge = f"iifname {{ {links} }} fib saddr . iif oif missing counter name uplink_without_binding drop"
     table = "counter uplink_without_binding {}"
     if uplink:
         table += """
-            map waiting { typeof iif : meta cpu; }
+            set waiting { typeof meta iif; }
+            map queue_of_link { typeof meta iif : meta cpu; }
+            chain link {
+                ip6 saddr != fe80::/10 ip6 saddr != :: queue to meta iif map @queue_of_link
+            }
             chain uplink {
                 type filter hook prerouting priority raw - 1; policy accept;
-                ip6 saddr != fe80::/10 ip6 saddr != :: queue to iif map @waiting
+                meta iif @waiting goto link
             }"""
     if early is None:
         return f"""
             {table}
             chain prerouting {{
                 type filter hook prerouting priority raw; policy accept;
-                {judge if names else ""}
+                {judge if links else ""}
             }}"""
     return f"""
         {table}
+        set served {{ typeof {DESTINATION}; }}
         {_hold(octets, sessions)}
         chain tunnel {{
-            {SET_MARK}
-            ip6 daddr & {HNP_MASK} @held goto hold
-            {f"fib daddr oifname {{ {names} }} accept" if names else ""}
-            fib daddr oifname "{devices}" accept
+            meta mark set {MARK}
+            {DESTINATION} @held goto hold
+            {DESTINATION} @served accept
             queue num {early}
         }}
         chain prerouting {{
             type filter hook prerouting priority raw; policy accept;
-            {judge if names else ""}
-            iifname "{devices}" goto tunnel
+            iifname "{tunnels}" goto tunnel
+            {judge if links else ""}
         }}
         chain output {{
             type filter hook output priority raw; policy accept;
-            {HAS_MARK} ip6 nexthdr {IPV6_IN_IPV6} ip6 hoplimit set {GIVEN_BACK_HOP_LIMIT}
+            meta mark {MARK} ip6 nexthdr {IPV6_IN_IPV6} ip6 hoplimit set {GIVEN_BACK_HOP_LIMIT}
         }}"""
 
 
 def _hold(octets: int, sessions: int) -> str:
-    # A map's values must be of a type with a size; `meta cpu` is just a number of 32 bits. The elements of the three
-    # come and go at once, but a packet on another processor may see `held` before and the rest after: then it passes,
-    # as it may by then (gates.py).
+    # A map's values need a type with a size; `meta cpu` is just a number of 32 bits. On another processor a packet
+    # may see `held` before a change of the elements and the rest after: then it passes, as it may by then (gates.py).
     return f"""
         counter hold_bytes {{}}
-        set held {{ type ipv6_addr; size {sessions}; }}
-        set full {{ type ipv6_addr; size {sessions}; quota over {octets} bytes; }}
-        map queue_of {{ typeof ip6 daddr : meta cpu; size {sessions}; }}
+        set held {{ typeof {DESTINATION}; size {sessions}; }}
+        set full {{ typeof {DESTINATION}; size {sessions}; quota over {octets} bytes; }}
+        map queue_of {{ typeof {DESTINATION} : meta cpu; size {sessions}; }}
         chain hold {{
-            ip6 daddr & {HNP_MASK} @full counter name hold_bytes drop
-            queue to ip6 daddr & {HNP_MASK} map @queue_of
+            {DESTINATION} @full counter name hold_bytes drop
+            queue to {DESTINATION} map @queue_of
         }}"""
 
 

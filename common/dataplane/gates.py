@@ -4,7 +4,8 @@ A gate is a kernel queue and the set elements that lead packets into it. Closed,
 nothing of it. To open it is the delicate part, for a packet that comes meanwhile must not pass one that waits:
 
 1. whatever is in the queue goes, again and again until nothing is left; what comes meanwhile lines up behind it;
-2. in one call: from now on what finds no room passes, the queue once more, there is no room, the queue once more;
+2. in one call: from now on what finds no room passes, the queue a few times more, each time with less in it than
+   before, then there is no room, and the queue once more;
 3. new packets now pass through the queue without waiting; a little later the elements go, so that they do not come to
    it any more, and again a little later, when none can be on its way to it, the queue is made anew for its next use.
 
@@ -30,6 +31,7 @@ from common.errors import DataPlaneError
 
 SETTLE_S = 0.005  # far longer than a packet takes from one rule to the next
 MOST_ROUNDS = 200  # packets that come faster than they go would otherwise keep us here
+LAST_ROUNDS = 4
 BINDS_PER_CALL = 64  # their answers must have room in the socket
 
 
@@ -108,16 +110,16 @@ class Gates:
         everything = nfqueue.verdict_on_all(queue, verdict)
         last_steps = [
             nfqueue.fail_open(queue, True, acknowledge=False),
-            nfqueue.verdict_on_all(queue, verdict, acknowledge=False),
+            *(nfqueue.verdict_on_all(queue, verdict, acknowledge=False) for _ in range(LAST_ROUNDS)),
             nfqueue.limit(queue, 0, acknowledge=False),
             nfqueue.verdict_on_all(queue, verdict),
         ]
         gate.discarding = discard
         self._elements.change(remove=gate.limits)
-        for _ in range(MOST_ROUNDS):
-            if self._none_left(self._queues.request([everything])[0]):
-                break
         with _undisturbed():
+            for _ in range(MOST_ROUNDS):
+                if self._none_left(self._queues.request([everything])[0]):
+                    break
             outcome = self._queues.request(last_steps)
         self.contested += not [self._none_left(error) for error in outcome][-1]
         gate.state, gate.due = State.OPENING, self._clock() + SETTLE_S
@@ -137,15 +139,11 @@ class Gates:
         if clearing := [gate for gate in due if gate not in opening]:
             self._renew(clearing)
 
-    def kept(self) -> dict[Gate, int]:
-        """How many packets wait at each closed gate."""
+    def kept(self) -> dict[Gate, tuple[int, Counter[str]]]:
+        """Of each closed gate: how many packets wait, how many were dropped since its queue was made, by reason."""
         closed = [gate for gate in self._shut if gate.state is State.CLOSED]
         states = nfqueue.states() if closed else {}
-        return {gate: states[gate.queue].kept for gate in closed}
-
-    def dropped(self, gate: Gate) -> dict[str, int]:
-        """Since its queue was made, by reason."""
-        return dict(_drops(gate, nfqueue.states()[gate.queue]))
+        return {gate: (states[gate.queue].kept, _drops(gate, states[gate.queue])) for gate in closed}
 
     def drops(self) -> Counter[str]:
         """In all, by reason."""

@@ -59,8 +59,6 @@ class HoldPool:
         if gate is not None:
             self._gates.close(gate, also)
             return
-        if any(hnp.prefixlen != HNP_LENGTH for hnp in session):
-            raise DataPlaneError(f"only prefixes of {HNP_LENGTH} bits can be held, not {', '.join(map(str, session))}")
         if not self._free:
             raise DataPlaneError(f"{self._limits.at_once} sessions are held already, no more may be")
         gate = _gate(session, self._free[0], self._limits.packets)
@@ -83,8 +81,8 @@ class HoldPool:
         """What is held now, for people to read."""
         sessions = {gate: session for session, gate in self._used.items()}
         return {
-            sessions[gate]: {"packets": kept, "dropped": self._gates.dropped(gate), "held_s": now - gate.closed_at}
-            for gate, kept in self._gates.kept().items()
+            sessions[gate]: {"packets": kept, "dropped": dict(dropped), "held_s": now - gate.closed_at}
+            for gate, (kept, dropped) in self._gates.kept().items()
             if gate in sessions
         }
 
@@ -94,6 +92,6 @@ class HoldPool:
 
 def _gate(session: Session, queue: int, length: int) -> Gate:
     """See filter.py for the sets. A number in a map is loaded in the machine's order."""
-    keys = [hnp.network_address.packed for hnp in session]
+    keys = [hnp.network_address.packed[: HNP_LENGTH // 8] for hnp in session]
     ways = [way for key in keys for way in (Element("queue_of", key, pack("=I", queue)), Element("held", key))]
     return Gate(queue, tuple(ways), tuple(Element("full", key) for key in keys), length, "hold")

@@ -73,7 +73,7 @@ class LinuxDataPlane:
         self._sessions: dict[Session, Forwarding] = {}
         self._names: dict[Session, MnId] = {}
         self._session_of: dict[bytes, Session] = {}  # by the first 64 bits of a prefix
-        self._uplink: dict[Session, frozenset[Element]] = {}
+        self._listed: dict[Session, frozenset[Element]] = {}
         self._tunnels: dict[IPv6Address, int] = {}
         self._tables: dict[IPv6Address, int] = {}
         self._paths = Paths(role.protocol, self._tunnels, self._tables)
@@ -191,12 +191,13 @@ class LinuxDataPlane:
         """Gate shut, then path, then strays, then what was held: each ahead of the next. Can be done once more."""
         additions = [m for hnp in session for m in self._paths.additions(hnp, before, wanted)] if wanted else []
         leftovers = [m for hnp in session for m in self._paths.leftovers(hnp, before, wanted)] if before else []
-        old_uplink, uplink = self._uplink.get(session, frozenset()), self._uplink_elements(session, wanted)
-        self._shut(session, before, wanted, uplink - old_uplink)
-        self._uplink[session] = uplink | old_uplink
+        old, listing = self._listed.get(session, frozenset()), self._listing(session, wanted)
+        later = self._shut(session, before, wanted, listing - old)
+        self._listed[session] = listing | old
         self._route_socket.request(additions, THERE)
         self._remember(session, wanted)
         if keeping := self._keeping:
+            keeping.elements.change(add=later)
             keeping.uplink.path(session, _access_of(wanted))
         self._route_socket.request(leftovers, GONE)
         if keeping:
@@ -208,25 +209,28 @@ class LinuxDataPlane:
                 keeping.strays.judge_again(session, release=closed and not lost)
             if wanted is None or not wanted.held:
                 keeping.pool.release(session, discard=lost)
-            keeping.elements.change(remove=list(old_uplink - uplink))
-        self._uplink[session] = uplink
+            keeping.elements.change(remove=list(old - listing))
+        self._listed[session] = listing
         if wanted is None:
-            del self._uplink[session]
+            del self._listed[session]
 
     def _shut(
-        self, session: Session, before: Forwarding | None, wanted: Forwarding | None, uplink: frozenset[Element]
-    ) -> None:
-        """Begin a hold if one is wanted, and let in uplink that is to be let in."""
+        self, session: Session, before: Forwarding | None, wanted: Forwarding | None, listing: frozenset[Element]
+    ) -> list[Element]:
+        """Begin a hold if one is wanted, and list what can be listed now; the rest when the path is there."""
         if self._keeping is None:
             if wanted and (wanted.held or wanted.uplink_from):
                 raise DataPlaneError("this daemon is not configured to hold packets")
-            return
+            return []
         # Early strays go ahead of what comes when the path is there: that waits a moment.
-        is_new = before is None and wanted is not None and isinstance(wanted.downlink, ToAccess)
+        is_new = before is None and _access_of(wanted) is not None
         if (wanted and wanted.held) or (is_new and self._keeping.pool.has_room()):
-            self._keeping.hold(session, list(uplink))
+            self._keeping.hold(session, list(listing))
+        elif is_new:
+            return list(listing)
         else:
-            self._keeping.elements.change(add=list(uplink))
+            self._keeping.elements.change(add=list(listing))
+        return []
 
     def _remember(self, session: Session, wanted: Forwarding | None) -> None:
         for hnp in session:
@@ -239,16 +243,19 @@ class LinuxDataPlane:
         else:
             self._sessions.pop(session, None)
 
-    def _uplink_elements(self, session: Session, wanted: Forwarding | None) -> frozenset[Element]:
-        if wanted is None or not wanted.uplink_from:
+    def _listing(self, session: Session, wanted: Forwarding | None) -> frozenset[Element]:
+        """What the filter is to know of it: at a MAG that it has a path, at an LMA from whom uplink is accepted."""
+        if wanted is None or self._keeping is None:
             return frozenset()
         if any(hnp.prefixlen != HNP_LENGTH for hnp in session):
-            raise DataPlaneError(f"uplink of two MAGs is accepted for prefixes of {HNP_LENGTH} bits only")
-        return frozenset(
-            Element("uplink_from", pack("=I", self._paths.tunnel(peer)) + hnp.network_address.packed)
-            for peer in wanted.uplink_from
-            for hnp in session
-        )
+            raise DataPlaneError(
+                f"where packets are held, prefixes have {HNP_LENGTH} bits: {', '.join(map(str, session))}"
+            )
+        keys = [_key(hnp) for hnp in session]
+        if _access_of(wanted):
+            return frozenset(Element("served", key) for key in keys)
+        tunnels = (self._paths.tunnel(peer) for peer in wanted.uplink_from)
+        return frozenset(Element("uplink_from", pack("=I", tunnel) + key) for tunnel in tunnels for key in keys)
 
     def _judge_returned(self, prefix: bytes, device: int) -> Fate:
         """What a MAG gave back goes where the MN is now, unless that is, as far as we know, this very MAG."""

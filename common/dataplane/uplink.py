@@ -20,16 +20,7 @@ class UplinkGates:
 
     def __init__(self, gates: Gates, indexes: Mapping[str, int], first: int) -> None:
         self._gates = gates
-        self._by_name = {
-            name: Gate(
-                first + number,
-                (Element("waiting", pack("=I", index), pack("=I", first + number)),),
-                (),
-                LENGTH,
-                "uplink",
-            )
-            for number, (name, index) in enumerate(indexes.items())
-        }
+        self._by_name = {name: _gate(index, first + number) for number, (name, index) in enumerate(indexes.items())}
         self._paths: dict[Session, str] = {}
         self._refused: set[str] = set()
 
@@ -63,3 +54,11 @@ class UplinkGates:
             self._gates.close(gate)
         else:
             self._gates.open(gate, discard="" if has_path else REFUSED)
+
+
+def _gate(device: int, queue: int) -> Gate:
+    """See filter.py for the sets."""
+    key = pack("=I", device)
+    return Gate(
+        queue, (Element("queue_of_link", key, pack("=I", queue)), Element("waiting", key)), (), LENGTH, "uplink"
+    )

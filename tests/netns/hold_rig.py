@@ -289,10 +289,15 @@ class Rig:
         self.network.air.attach({self.mn_name(number): mag})
         wait_until(lambda: (self.interface(number), True) in monitor.events(), "carrier", 5.0, 0.001)
         monitor.close()
+        show = ["ip", "-d", "-j", "link", "show", f"{self.mn_name(number)}-{mag}"]
+        wait_until(lambda: '"state":"forwarding"' in self.nodes["air"].run(show), "a port that forwards", 5.0, 0.001)
 
     def detach(self, number: int) -> None:
-        """The MN leaves whatever link it is on."""
+        """The MN leaves whatever link it is on; returns when the MAGs' kernels know it."""
         self.network.air.detach([self.mn_name(number)], but={})
+        for mag in self.mags:
+            with self.nodes[mag].inside():
+                wait_until(lambda: not has_carrier(self.interface(number)), "loss of carrier", 5.0, 0.001)
 
     def at(self, mag: str, **more: object) -> Forwarding:
         """The path of an MN at the LMA."""

@@ -72,5 +72,5 @@ def test_no_packet_of_a_stream_is_lost_doubled_or_overtaken(rig: Rig, rate_pps: 
     if contested(rig) > before:  # a processor that is emulated may stand still between two instructions
         found.pop("reordered", None)
     assert found == {}
-    assert contested(rig) - before < len(places) / 4
+    assert contested(rig) - before <= len(places) / 25
     assert hold_drops(rig) == {}
