@@ -18,9 +18,9 @@ from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import LMA, MAG, LinuxDataPlane
 from common.mh.messages import MnId
-from testbed.node import Node, wait_until
+from testbed.bench_row import Row
+from testbed.node import Node, run, wait_until
 
-Row = dict[str, object]
 Progress = Callable[[str], None]
 LMAA, PROXY_COA = IPv6Address("2001:db8:0:ff::1"), IPv6Address("2001:db8:0:1::1")
 POOL = IPv6Network("2001:db8:1000::/36")
@@ -67,12 +67,12 @@ def release_rows(progress: Progress) -> list[Row]:
         all_s = time.perf_counter() - began_s
         released_all = pair.sent_down() - before
     return [
-        _row("held for one MN", held, "packets", LONGEST),
-        _row("hold rate", hold_pps, "packets/s", None),
-        _row("release rate, one MN", released / one_s, "packets/s", 200_000),
-        _row("MNs held at once", sessions, "MNs", SESSIONS),
-        _row(f"release rate, {SESSIONS} MNs", released_all / all_s, "packets/s", 200_000),
-        _row(f"release, each of {SESSIONS} MNs", all_s / SESSIONS * 1e6, "us", None, higher_is_better=False),
+        Row("held for one MN", held, "packets", LONGEST),
+        Row("hold rate", hold_pps, "packets/s", None),
+        Row("release rate, one MN", released / one_s, "packets/s", 200_000),
+        Row("MNs held at once", sessions, "MNs", SESSIONS),
+        Row(f"release rate, {SESSIONS} MNs", released_all / all_s, "packets/s", 200_000),
+        Row(f"release, each of {SESSIONS} MNs", all_s / SESSIONS * 1e6, "us", None, higher_is_better=False),
     ]
 
 
@@ -94,9 +94,9 @@ def forwarding_rows(progress: Progress) -> list[Row]:
                 with_rules[way].append(measure())
                 with pair.without_rules():
                     bare[way].append(measure())
-    rates = [_row(f"forwarding, {way}", statistics.median(with_rules[way]), "packets/s", None) for way in ways]
+    rates = [Row(f"forwarding, {way}", statistics.median(with_rules[way]), "packets/s", None) for way in ways]
     ratios = [
-        _row(
+        Row(
             f"forwarding against a bare ip6tnl, {way}",
             statistics.median(with_rules[way]) / statistics.median(bare[way]),
             "",
@@ -105,10 +105,6 @@ def forwarding_rows(progress: Progress) -> list[Row]:
         for way in ways
     ]
     return [*rates, *ratios]
-
-
-def _row(name: str, value: float, unit: str, goal: float | None, *, higher_is_better: bool = True) -> Row:
-    return {"name": name, "value": value, "unit": unit, "goal": goal, "higher_is_better": higher_is_better}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +184,7 @@ def _pair(keep: Keep) -> Iterator[_Pair]:
     nodes = {"lma": Node("lma"), "mag": Node("mag")}
     planes: dict[str, LinuxDataPlane] = {}
     try:
+        run(["modprobe", "pktgen"])
         _connect(nodes)
         with nodes["lma"].inside():
             planes["lma"] = LinuxDataPlane(LMA, pools=[POOL], keep=keep)
