@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from common.errors import ConfigError
+from common.mh.code_points import DEFAULT, CodePoints
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 BindingLifetime = Annotated[int, msgspec.Meta(ge=4, le=65535 * 4, multiple_of=4)]  # RFC 6275 6.1.7: units of 4 s
@@ -29,6 +30,29 @@ class LinkLayerId(bytes):
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file; every key that is not a field is refused."""
+
+
+class Extension(Section, frozen=True, kw_only=True):
+    """[extension]: the code points of Context Reflector, the same in a whole domain; see common/mh/code_points.py."""
+
+    mh_type: int = DEFAULT.mh_type
+    context_data_option: int = DEFAULT.context_data_option
+    update_flag: int = DEFAULT.update_flag
+    ack_flag: int = DEFAULT.ack_flag
+    context_reflection: int = DEFAULT.context_reflection
+    context_reflection_ack: int = DEFAULT.context_reflection_ack
+    fast_pbu: int = DEFAULT.fast_pbu
+    fast_pba: int = DEFAULT.fast_pba
+    reverse_pbu: int = DEFAULT.reverse_pbu
+    reverse_pba: int = DEFAULT.reverse_pba
+    context_continuation: int = DEFAULT.context_continuation
+
+    def __post_init__(self) -> None:
+        self.code_points()
+
+    def code_points(self) -> CodePoints:
+        """Raises ValueError for what cannot be told apart."""
+        return CodePoints(**msgspec.structs.asdict(self))
 
 
 def load(path: Path, kind: type[T]) -> T:

@@ -10,6 +10,7 @@ from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import LMA, LinuxDataPlane
 from common.journal import Journal
+from common.mh import codec
 from common.mh.raw_socket import open_mh_socket
 from lmad.config import LmadConfig, load_config
 from lmad.lma import LocalMobilityAnchor
@@ -18,6 +19,7 @@ from lmad.show import subjects
 
 def run(config: LmadConfig) -> None:
     """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
+    codec.use(config.extension.code_points())
     with only_one("lmad"), open_mh_socket(config.lma.address) as mh_socket:
         data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools, keep=_keep(config))
         journal = Journal(config.lma.journal)

@@ -38,6 +38,8 @@ class Domain:
     mags: frozenset[IPv6Address]
     mobile_nodes: Mapping[MnId, MobileNode]
     timestamp_validity_window: float
+    timestamp_based_approach_in_use: bool = True
+    mobile_node_generated_timestamp_in_use: bool = False
 
 
 Check = Callable[[Request, Domain, BindingCache], Status | None]
@@ -62,14 +64,16 @@ def mobile_node_entitled(request: Request, domain: Domain, _cache: BindingCache)
 
 
 def in_order(request: Request, domain: Domain, cache: BindingCache) -> Status | None:
-    """Section 5.5: by timestamp when there is one, else by sequence number (RFC 6275 section 9.5.1)."""
+    """Section 5.5: by timestamp if there is one and they are in use, else by sequence number (RFC 6275 9.5.1)."""
     pbu = request.pbu
     assert pbu.mn_id is not None
     known = cache.of(pbu.mn_id)
-    if pbu.timestamp is not None:
+    if pbu.timestamp is not None and domain.timestamp_based_approach_in_use:
         if any(bce.timestamp is not None and pbu.timestamp <= bce.timestamp for bce in known):
             return Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED
-        if abs(pbu.timestamp.utc - request.utc) > domain.timestamp_validity_window:
+        # A mobile node's clock is its own: only the order of its timestamps counts.
+        own_clock = not domain.mobile_node_generated_timestamp_in_use
+        if own_clock and abs(pbu.timestamp.utc - request.utc) > domain.timestamp_validity_window:
             return Status.TIMESTAMP_MISMATCH
         return None
     # Another MAG counts for itself, so its numbers say nothing about those of the serving one.

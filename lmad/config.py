@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from common.config import BindingLifetime, NetworkAccessIdentifier, Seconds, Section, load, only_once
+from common.config import BindingLifetime, Extension, NetworkAccessIdentifier, Seconds, Section, load, only_once
 from common.errors import ConfigError
 
 HNP_LENGTH = 64
@@ -23,6 +23,8 @@ class Lma(Section, frozen=True, kw_only=True):
     max_lifetime: BindingLifetime = 3600
     min_delay_before_bce_delete: Seconds = 10.0
     timestamp_validity_window: Seconds = 0.3
+    timestamp_based_approach_in_use: bool = True  # section 9.3, as the next one: the same in a whole domain
+    mobile_node_generated_timestamp_in_use: bool = False
 
 
 class ContextReflector(Section, frozen=True, kw_only=True):
@@ -60,6 +62,7 @@ class LmadConfig(Section, frozen=True, kw_only=True):
 
     lma: Lma
     context_reflector: ContextReflector = ContextReflector()
+    extension: Extension = Extension()
     mag: tuple[Mag, ...] = ()
     mobile_node: tuple[MobileNode, ...] = ()
 

@@ -44,6 +44,8 @@ class LocalMobilityAnchor:
             frozenset(mag.address for mag in config.mag),
             {MnId.nai(node.mn_id): node for node in config.mobile_node},
             lma.timestamp_validity_window,
+            lma.timestamp_based_approach_in_use,
+            lma.mobile_node_generated_timestamp_in_use,
         )
         self._utc = utc
         self._max_lifetime = lma.max_lifetime

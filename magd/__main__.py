@@ -14,6 +14,7 @@ from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import MAG, LinuxDataPlane
 from common.journal import Journal
+from common.mh import codec
 from common.mh.messages import MnId
 from common.mh.raw_socket import open_mh_socket
 from magd.attachment.link import LinkSource
@@ -27,6 +28,7 @@ from magd.show import subjects
 
 def run(config: MagdConfig) -> None:
     """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
+    codec.use(config.extension.code_points())
     mag = config.mag
     with only_one("magd"), open_mh_socket(mag.address) as mh_socket:
         keep = None if mag.scheme == "pmipv6" else Keep(HoldLimits(config.context_reflector.hold_packets), uplink=True)

@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from common.config import BindingLifetime, LinkLayerId, NetworkAccessIdentifier, Seconds, Section, load, only_once
+from common.config import (
+    BindingLifetime,
+    Extension,
+    LinkLayerId,
+    NetworkAccessIdentifier,
+    Seconds,
+    Section,
+    load,
+    only_once,
+)
 from common.errors import ConfigError
 
 
@@ -20,6 +29,7 @@ class Mag(Section, frozen=True, kw_only=True):
     access_technology: int = 4
     attachment: tuple[Literal["link", "router-solicitation"], ...] = ("link", "router-solicitation")
     lifetime: BindingLifetime = 3600
+    timestamp_based_approach_in_use: bool = True  # RFC 5213 section 9.3: the same in a whole domain
     control_socket: Path = Path("/run/context-reflector/magd.sock")
     journal: Path | None = None
 
@@ -70,6 +80,7 @@ class MagdConfig(Section, frozen=True, kw_only=True):
 
     mag: Mag
     context_reflector: ContextReflector = ContextReflector()
+    extension: Extension = Extension()
     mobile_node: tuple[MobileNode, ...] = ()
 
     def __post_init__(self) -> None:

@@ -51,7 +51,7 @@ class MobileAccessGateway:
         self.binding_update_list: dict[MnId, BindingUpdateListEntry] = {}
         self.mtu = ADVERTISED_MTU
         self._mag = config.mag
-        self.numbering = Numbering(utc, sequence)
+        self.numbering = Numbering(utc, sequence, config.mag.timestamp_based_approach_in_use)
         self._scheme = SCHEMES[config.mag.scheme](config, self.numbering)
         self._ll_ids = {MnId.nai(node.mn_id): node.ll_id for node in config.mobile_node}
         self._by_ll_id: dict[bytes, MnId] = {

@@ -8,18 +8,21 @@ SEQUENCE_SPACE = 1 << 16
 
 
 class Numbering:
-    """One counter for all mobile nodes of the MAG, and its clock."""
+    """One counter for all mobile nodes of the MAG, and its clock; without `timestamps` the number alone orders."""
 
-    def __init__(self, utc: Callable[[float], float], sequence: int) -> None:
+    def __init__(self, utc: Callable[[float], float], sequence: int, timestamps: bool = True) -> None:
         self._utc = utc
+        self._timestamps = timestamps
         self._sequence = sequence
 
     def sequence(self) -> int:
         self._sequence = (self._sequence + 1) % SEQUENCE_SPACE
         return self._sequence
 
-    def timestamp(self, now: float, last: Timestamp | None) -> Timestamp:
+    def timestamp(self, now: float, last: Timestamp | None) -> Timestamp | None:
         """Later than the MN's `last` one: two requests of one moment still have an order."""
+        if not self._timestamps:
+            return None
         return Timestamp(max(Timestamp.from_utc(self._utc(now)), (last or 0) + 1))
 
     def continue_from(self, sequence: int) -> None:

@@ -1,9 +1,10 @@
 """Configuration files: what is shipped loads, what is wrong is one clear line."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -33,19 +34,46 @@ def test_shipped_files_load() -> None:
     assert load_magd(SHIPPED / "magd.toml").mag.access_technology == 4
 
 
-def test_the_defaults_that_the_shipped_files_name_are_the_defaults(tmp_path: Path) -> None:
-    said = load_lmad(write(tmp_path / "lmad.toml", with_all_options(LMAD)))
-    meant = load_lmad(SHIPPED / "lmad.toml")
-    assert said.context_reflector == meant.context_reflector
-    assert (said.lma.max_lifetime, said.lma.timestamp_validity_window) == (
-        meant.lma.max_lifetime,
-        meant.lma.timestamp_validity_window,
-    )
+def tables(config: msgspec.Struct, name: str = "") -> Iterator[tuple[str, msgspec.Struct]]:
+    """Every table of a file that was read, with its name: `lma`, `mobile_node`, `mobile_node.opaque_context`."""
+    for field in msgspec.structs.fields(config):
+        value = getattr(config, field.name)
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, msgspec.Struct):
+                inner = f"{name}.{field.name}".lstrip(".")
+                yield inner, each
+                yield from tables(each, inner)
+
+
+def said(text: str) -> dict[str, dict[str, bool]]:
+    """The keys that a file names, by table; True where the line is commented: then it says the default."""
+    found: dict[str, dict[str, bool]] = {}
+    for line in text.splitlines():
+        if header := re.match(r"(?:# )?\[+([a-z_.]+)\]", line):
+            table = found.setdefault(header[1], {})
+        elif key := re.match(r"(# )?([a-z0-9_]+) = ", line):
+            table[key[2]] = bool(key[1])
+    return found
+
+
+@pytest.mark.parametrize(("load", "text"), [(load_lmad, LMAD), (load_magd, MAGD)])
+def test_the_shipped_files_name_every_key_and_its_default(
+    tmp_path: Path, load: Callable[[Path], msgspec.Struct], text: str
+) -> None:
     context = write(tmp_path / "context", "x" * 64)
-    text = with_all_options(MAGD).replace("/etc/context-reflector/mn1.context", str(context))
-    said_mag = load_magd(write(tmp_path / "magd.toml", text))
-    assert said_mag.mag.lifetime == load_magd(SHIPPED / "magd.toml").mag.lifetime
-    assert said_mag.mobile_node[0].opaque_context[0].octets() == b"x" * 64
+    whole = with_all_options(text).replace("/etc/context-reflector/mn1.context", str(context))
+    read = dict(tables(load(write(tmp_path / "all.toml", whole))))
+    named = said(text)
+    assert read.keys() == named.keys()
+    for name, table in read.items():
+        fields = {field.name: field for field in msgspec.structs.fields(table)}
+        alternatives = {"hex"} if name.endswith("opaque_context") else set()
+        alternatives |= {each.rpartition(".")[2] for each in named if each.startswith(f"{name}.")}
+        assert fields.keys() - alternatives == named[name].keys(), f"[{name}]"
+        for key, commented in named[name].items():
+            default = fields[key].default
+            if commented and default not in (msgspec.NODEFAULT, None, ()):  # of those there is only an example
+                assert getattr(table, key) == default, f"{name}.{key}"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +87,9 @@ def test_the_defaults_that_the_shipped_files_name_are_the_defaults(tmp_path: Pat
         (load_lmad, LMAD, ":2::1", ":1::1", "MAG 2001:db8:0:1::1 is given twice"),
         (load_lmad, LMAD, "# max_lifetime = 3600", "max_lifetime = 3601", "`lma.max_lifetime`"),
         (load_lmad, LMAD, "# max_lifetime = 3600", "max_lifetime = true", "`lma.max_lifetime`"),
+        (load_lmad, LMAD, "# [extension]  ", "[extension]\nack_flag = 0x20 #", "`extension`"),
+        (load_magd, MAGD, "# [extension]  ", "[extension]\nmh_type = 5 #", "mh_type 5 is neither experimental"),
+        (load_magd, MAGD, "# [extension]  ", "[extension]\nmh_tipe = 24 #", "unknown field `mh_tipe`"),
         (load_magd, MAGD, '"02:00:00:00:00:01"', '"02:00"', "`mobile_node[0].ll_id`"),
         (load_magd, MAGD, 'interface = "eth1"', 'interface = "eth7"', "eth7 is not among mag.access_interfaces"),
         (load_magd, MAGD, "access_technology = 4", "access_technology = 400", "0 to 255"),

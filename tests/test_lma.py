@@ -307,3 +307,17 @@ def test_prefixes_have_one_owner_at_a_time(history: list[tuple[int, bool]]) -> N
             owned[mn] += [prefix] if prefix else []
         elif owned[mn]:
             pool.release(owned[mn].pop())
+
+
+def test_timestamps_of_mobile_nodes_need_only_rise() -> None:
+    lma = LocalMobilityAnchor(lma_config(mobile_node_generated_timestamp_in_use=True), utc)
+    assert answer(lma.receive(PMAG, pbu(0.0, timestamp=Timestamp(7)), 0.0)).status is Status.ACCEPTED
+    refusal = answer(lma.receive(PMAG, pbu(1.0, timestamp=Timestamp(7), hnps=(HNP,)), 1.0))
+    assert refusal.status is Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED
+
+
+def test_timestamps_that_are_not_in_use_order_nothing() -> None:
+    lma = LocalMobilityAnchor(lma_config(timestamp_based_approach_in_use=False), utc)
+    assert answer(lma.receive(PMAG, pbu(0.0, timestamp=Timestamp(7)), 0.0)).status is Status.ACCEPTED
+    refusal = answer(lma.receive(PMAG, pbu(1.0, hnps=(HNP,)), 1.0))
+    assert refusal.status is Status.SEQUENCE_OUT_OF_WINDOW

@@ -250,3 +250,11 @@ def test_another_link_of_the_same_mag_needs_no_signalling(registered: MobileAcce
     actions = registered.attached(MN, "acc2", 1.0)
     assert not sent(actions)
     assert actions[0] == Forward(MN, (HNP,), Forwarding(ToAccess("acc2", mac(1)), uplink_to=LMAA))
+
+
+def test_without_timestamps_the_sequence_number_alone_orders() -> None:
+    mag = MobileAccessGateway(mag_config(1, timestamp_based_approach_in_use=False), utc, sequence=7)
+    [first] = sent(mag.link_up("acc1", 0.0))
+    [again] = sent(mag.expire(1.0))
+    assert (first.timestamp, again.timestamp) == (None, None)
+    assert (first.sequence, again.sequence) == (8, 9)
