@@ -30,6 +30,7 @@ from common.mh.messages import (
     ContextReflection,
     ContextReflectionAck,
     HandoffIndicator,
+    Heartbeat,
     Message,
     ProxyBindingAck,
     ProxyBindingUpdate,
@@ -151,6 +152,14 @@ def expected(message: Message) -> dict[str, list[str]]:
             }
             found |= identity(message) | registration(message)
             several = prefixes(message) | experimental(message)
+        case Heartbeat():
+            found |= {
+                "mip6.mhtype": 13,
+                "mip6.hb.u_flag": int(message.unsolicited),
+                "mip6.hb.r_flag": int(message.response),
+                "mip6.hb.seqnr": message.sequence,
+                "mip6.rc": message.restart_counter,
+            }
         case BindingRevocationIndication() | BindingRevocationAck():
             indication = isinstance(message, BindingRevocationIndication)
             for bit, flag in zip((0x8000, 0x4000, 0x2000), "pvg", strict=True):
@@ -163,6 +172,7 @@ def expected(message: Message) -> dict[str, list[str]]:
             }
             if isinstance(message, BindingRevocationIndication):
                 found["mip6.bri_r.trigger"] = int(message.trigger)
+                found["mip6.acoa.acoa"] = message.alternate_coa
             else:
                 found["mip6.bri_status"] = int(message.status)  # as text tshark 4.0 has the numbers of a draft
             found |= identity(message)

@@ -1,5 +1,6 @@
 """What the tests of the wire format share: the vectors and their meaning, and hypothesis strategies."""
 
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from common.mh.messages import (
     ContextReflectionAck,
     Feature,
     HandoffIndicator,
+    Heartbeat,
     Message,
     MnId,
     ProxyBindingAck,
@@ -157,7 +159,10 @@ VECTORS: dict[str, Message] = {
         sequence=0xFFFF,
         flags=RevocationFlag.PROXY | RevocationFlag.GLOBAL,
     ),
+    "bri-alternate": replace(FULL_BRI, alternate_coa=IPv6Address("2001:db8:0:1::1")),
     "bra": FULL_BRA,
+    "heartbeat-request": Heartbeat(sequence=0x01020304),
+    "heartbeat-response": Heartbeat(sequence=0xFFFFFFFF, response=True, unsolicited=True, restart_counter=7),
 }
 # Vectors that it only reads.
 FOREIGN_VECTORS: dict[str, Message] = {
@@ -180,6 +185,7 @@ FOREIGN_VECTORS: dict[str, Message] = {
     "bra-liberal": BindingRevocationAck(
         status=RevocationStatus.MN_IS_ATTACHED, sequence=0xFFFF, flags=RevocationFlag(0xFFFF), mn_id=MnId.nai("")
     ),
+    "heartbeat-liberal": Heartbeat(sequence=1, response=True, restart_counter=0xFFFFFFFF),
 }
 
 
@@ -274,7 +280,21 @@ continuations = st.builds(
     **_reflected,
 ).filter(fits)
 indications = st.builds(
-    BindingRevocationIndication, trigger=_octet.map(RevocationTrigger), mn_id=_mn_ids(1), **_revoked
+    BindingRevocationIndication,
+    trigger=_octet.map(RevocationTrigger),
+    mn_id=_mn_ids(1),
+    alternate_coa=st.none() | _addresses,
+    **_revoked,
 )
 revocation_acks = st.builds(BindingRevocationAck, status=_octet.map(RevocationStatus), mn_id=_mn_ids(0), **_revoked)
-messages = updates | acks | errors | reflections | reflection_acks | continuations | indications | revocation_acks
+_word = st.integers(0, 0xFFFFFFFF)
+heartbeats = st.builds(
+    Heartbeat,
+    sequence=_word,
+    response=st.booleans(),
+    unsolicited=st.booleans(),
+    restart_counter=st.none() | _word,
+)
+messages = (
+    updates | acks | errors | reflections | reflection_acks | continuations | indications | revocation_acks | heartbeats
+)

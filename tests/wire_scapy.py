@@ -7,6 +7,7 @@ from scapy.packet import Packet
 
 from common.mh import layers
 from common.mh.context_reflection import MIP6MH_CC, MIP6MH_CR, MIP6MH_CRAck, MIP6OptContextData
+from common.mh.heartbeat import MIP6MH_HB, MIP6OptRestartCounter
 from common.mh.messages import (
     BindingError,
     BindingRevocationAck,
@@ -14,6 +15,7 @@ from common.mh.messages import (
     ContextContinuation,
     ContextReflection,
     ContextReflectionAck,
+    Heartbeat,
     Message,
     ProxyBindingAck,
     ProxyBindingUpdate,
@@ -44,6 +46,9 @@ def in_scapy(message: Message) -> Packet:
             layer, fields = MIP6MH_BRI, {"trigger": int(message.trigger), "flags": int(message.flags)}
         case BindingRevocationAck():
             layer, fields = MIP6MH_BRA, {"flags": int(message.flags)}
+        case Heartbeat():
+            flags = "+".join("R" * message.response + "U" * message.unsolicited)
+            layer, fields = MIP6MH_HB, {"flags": flags}
     if isinstance(message, ProxyBindingAck | ContextReflectionAck | BindingRevocationAck):
         fields["status"] = int(message.status)
     return layer(cksum=0, seq=message.sequence, options=_options(message), **fields)
@@ -54,13 +59,16 @@ def _options(message: Message) -> list[Packet]:
     match message:
         case BindingError():
             return found
+        case Heartbeat():
+            counter = message.restart_counter
+            return [] if counter is None else [MIP6OptRestartCounter(counter=counter)]
         case ProxyBindingUpdate() | ProxyBindingAck():
             found += _identity(message) + _registration(message)
         case ContextReflection() | ContextReflectionAck() | ContextContinuation():
             found += _identity(message) + _link_layer(message.mn_ll_id)
         case BindingRevocationIndication() | BindingRevocationAck():
             found += _identity(message)
-    if isinstance(message, ProxyBindingUpdate) and message.alternate_coa is not None:
+    if isinstance(message, ProxyBindingUpdate | BindingRevocationIndication) and message.alternate_coa is not None:
         found.append(MIP6OptAltCoA(acoa=str(message.alternate_coa)))
     if isinstance(message, ProxyBindingAck) and message.refresh_advice is not None:
         found.append(MIP6OptBRAdvice(rinter=message.refresh_advice // 4))
@@ -73,7 +81,7 @@ def _options(message: Message) -> list[Packet]:
 
 
 def _identity(message: Message) -> list[Packet]:
-    assert not isinstance(message, BindingError)
+    assert not isinstance(message, BindingError | Heartbeat)
     found: list[Packet] = []
     if message.mn_id is not None:
         found.append(MIP6OptMNID(subtype=message.mn_id.subtype, id=message.mn_id.value))

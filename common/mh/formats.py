@@ -15,6 +15,7 @@ from common.errors import MalformedMessage
 from common.mh import options
 from common.mh.code_points import DEFAULT, CodePoints
 from common.mh.context_reflection import MIP6MH_CC, MIP6MH_CR, MIP6MH_CRAck
+from common.mh.heartbeat import MIP6MH_HB, RESPONSE, UNSOLICITED
 from common.mh.layers import MIP6MH_PBA, MIP6MH_PBU
 from common.mh.layout import Layout
 from common.mh.messages import (
@@ -25,6 +26,7 @@ from common.mh.messages import (
     ContextContinuation,
     ContextReflection,
     ContextReflectionAck,
+    Heartbeat,
     Message,
     ProxyBindingAck,
     ProxyBindingUpdate,
@@ -72,10 +74,10 @@ def formats(points: CodePoints) -> Formats:
     """The formats under these code points."""
     context_data = options.context_data(points.context_data_option)
     registration, revocation = _registration(points, context_data), _revocation()
-    extension = _extension(points, context_data)
+    extension, heartbeat = _extension(points, context_data), _heartbeat()
     return Formats(
-        {row.message: row for table in (registration, revocation, extension) for row in table.values()},
-        registration,
+        {row.message: row for table in (registration, revocation, heartbeat, extension) for row in table.values()},
+        registration | heartbeat,
         {
             16: ("unknown-revocation-type", revocation),
             points.mh_type: ("unknown-experimental-subtype", extension),
@@ -151,7 +153,7 @@ def _revocation() -> dict[int, Format]:
         1: Format(
             BindingRevocationIndication,
             Layout(MIP6MH_BRI, "trigger", "seq", "flags"),
-            options.by_type((options.MN_ID, options.HOME_NETWORK_PREFIX)),
+            options.by_type((options.MN_ID, options.HOME_NETWORK_PREFIX, options.ALTERNATE_CARE_OF_ADDRESS)),
             lambda bri: (bri.trigger, bri.sequence, bri.flags),
             lambda trigger, sequence, bits: {
                 "trigger": RevocationTrigger(trigger),
@@ -170,6 +172,23 @@ def _revocation() -> dict[int, Format]:
                 "flags": RevocationFlag(bits),
             },
         ),
+    }
+
+
+def _heartbeat() -> dict[int, Format]:
+    """RFC 5847 section 3.3."""
+    return {
+        13: Format(
+            Heartbeat,
+            Layout(MIP6MH_HB, "flags", "seq"),
+            options.by_type((options.RESTART_COUNTER,)),
+            lambda beat: (beat.response * RESPONSE | beat.unsolicited * UNSOLICITED, beat.sequence),
+            lambda bits, sequence: {
+                "sequence": sequence,
+                "response": bool(bits & RESPONSE),
+                "unsolicited": bool(bits & UNSOLICITED),
+            },
+        )
     }
 
 

@@ -2,7 +2,7 @@
 
 The octets are defined in `layers.py` (scapy) and converted by `codec.py`; nothing here knows them.
 Sources: RFC 6275 section 6.1 (messages), RFC 5213 section 8 (options), RFC 4283 (MN-ID), RFC 5846 section 5
-(revocation), docs/protocol.md (Context Reflector).
+(revocation), RFC 5847 section 3.3 (heartbeat), docs/protocol.md (Context Reflector).
 """
 
 from dataclasses import dataclass
@@ -62,6 +62,7 @@ class HandoffIndicator(_Octet):
     BETWEEN_MAGS = 3
     UNKNOWN = 4
     NOT_CHANGED = 5
+    NEW_INTERFACE_SHARING_PREFIXES = 6  # RFC 7864
 
 
 class AccessTechnologyType(_Octet):
@@ -332,6 +333,7 @@ class BindingRevocationIndication:
     flags: RevocationFlag = RevocationFlag.PROXY
     mn_id: MnId | None = None
     hnps: tuple[IPv6Network, ...] = ()
+    alternate_coa: IPv6Address | None = None
 
     @property
     def name(self) -> str:
@@ -353,6 +355,23 @@ class BindingRevocationAck:
         return "BRA"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """Heartbeat (RFC 5847 section 3.3): a request, a response to it, or an unsolicited one after a restart.
+
+    `restart_counter` is the sender's and has a meaning in responses only.
+    """
+
+    sequence: int
+    response: bool = False
+    unsolicited: bool = False
+    restart_counter: int | None = None
+
+    @property
+    def name(self) -> str:
+        return "HB-response" if self.response else "HB-request"
+
+
 Message = (
     ProxyBindingUpdate
     | ProxyBindingAck
@@ -362,4 +381,5 @@ Message = (
     | ContextContinuation
     | BindingRevocationIndication
     | BindingRevocationAck
+    | Heartbeat
 )

@@ -12,6 +12,7 @@ from scapy.layers.inet6 import MIP6OptAltCoA, MIP6OptBRAdvice, MIP6OptMNID
 
 from common.errors import MalformedMessage
 from common.mh.context_reflection import MIP6OptContextData
+from common.mh.heartbeat import MIP6OptRestartCounter
 from common.mh.layers import (
     MIP6OptAccessTechnologyType,
     MIP6OptHandoffIndicator,
@@ -178,6 +179,12 @@ BINDING_REFRESH_ADVICE = Option(
     OptionLayout(MIP6OptBRAdvice, "rinter"),
     to_fields=lambda interval: (units(interval),),
     from_fields=seconds,
+)
+RESTART_COUNTER = Option(
+    "restart_counter",
+    OptionLayout(MIP6OptRestartCounter, "counter"),
+    to_fields=lambda counter: (counter,),
+    from_fields=int,
 )
 
 
