@@ -13,6 +13,7 @@ from common.journal import Journal
 from common.mh import codec
 from common.mh.raw_socket import open_mh_socket
 from lmad.config import LmadConfig, load_config
+from lmad.handover import SCHEMES
 from lmad.lma import LocalMobilityAnchor
 from lmad.show import subjects
 
@@ -35,7 +36,7 @@ def run(config: LmadConfig) -> None:
 
 def _keep(config: LmadConfig) -> Keep | None:
     """What the scheme lets wait in the kernel."""
-    if config.lma.scheme == "pmipv6":
+    if not SCHEMES[config.lma.scheme].holds:
         return None
     options = config.context_reflector
     limits = HoldLimits(

@@ -8,6 +8,7 @@ import msgspec
 
 from common.config import BindingLifetime, Extension, NetworkAccessIdentifier, Seconds, Section, load, only_once
 from common.errors import ConfigError
+from common.schemes import SchemeName
 
 HNP_LENGTH = 64
 
@@ -16,7 +17,7 @@ class Lma(Section, frozen=True, kw_only=True):
     """[lma]: the anchor itself. Names and defaults: RFC 5213 section 9.1."""
 
     address: IPv6Address
-    scheme: Literal["pmipv6", "context-reflector"] = "pmipv6"
+    scheme: SchemeName = "pmipv6"
     prefix_pools: tuple[IPv6Network, ...] = ()
     control_socket: Path = Path("/run/context-reflector/lmad.sock")
     journal: Path | None = None

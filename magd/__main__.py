@@ -21,6 +21,7 @@ from magd.attachment.link import LinkSource
 from magd.attachment.router_solicitation import RouterSolicitationSource
 from magd.binding_update_list import SERVED
 from magd.config import MagdConfig, load_config
+from magd.handover import SCHEMES
 from magd.mag import MobileAccessGateway
 from magd.router_advertisement import Advertiser
 from magd.show import subjects
@@ -31,8 +32,7 @@ def run(config: MagdConfig) -> None:
     codec.use(config.extension.code_points())
     mag = config.mag
     with only_one("magd"), open_mh_socket(mag.address) as mh_socket:
-        keep = None if mag.scheme == "pmipv6" else Keep(HoldLimits(config.context_reflector.hold_packets), uplink=True)
-        data_plane = LinuxDataPlane(MAG, access_interfaces=mag.access_interfaces, keep=keep)
+        data_plane = LinuxDataPlane(MAG, access_interfaces=mag.access_interfaces, keep=_keep(config))
         journal = Journal(mag.journal)
         try:
             data_plane.start(mag.address, [mag.lma])
@@ -45,6 +45,15 @@ def run(config: MagdConfig) -> None:
         finally:
             data_plane.close()
             journal.close()
+
+
+def _keep(config: MagdConfig) -> Keep | None:
+    """What the scheme lets wait in the kernel."""
+    scheme = SCHEMES[config.mag.scheme]
+    packets = scheme.hold_packets(config)
+    if packets is None:
+        return None
+    return Keep(HoldLimits(packets), uplink=scheme.keeps_uplink, give_back=scheme.gives_back)
 
 
 async def _serve(config: MagdConfig, core: MobileAccessGateway, shell: Shell) -> None:

@@ -17,6 +17,7 @@ from common.config import (
     only_once,
 )
 from common.errors import ConfigError
+from common.schemes import SchemeName
 
 
 class Mag(Section, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class Mag(Section, frozen=True, kw_only=True):
 
     address: IPv6Address
     lma: IPv6Address
-    scheme: Literal["pmipv6", "context-reflector"] = "pmipv6"
+    scheme: SchemeName = "pmipv6"
     access_interfaces: tuple[str, ...] = ()
     access_technology: int = 4
     attachment: tuple[Literal["link", "router-solicitation"], ...] = ("link", "router-solicitation")

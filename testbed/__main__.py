@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from common.schemes import SCHEMES
 from testbed import bench as benchmarks
 from testbed import doctor as doctor_module
 from testbed import interactive, summary
@@ -19,8 +20,6 @@ from testbed.node import LabError
 from testbed.pcap import CaptureError
 from testbed.run_directory import MeasurementError
 from testbed.scenario import Scenario
-
-SCHEMES = ("pmipv6", "context-reflector")
 
 _lab_option = click.option("--lab", default="lab", show_default=True, help="which one, if several are up")
 
@@ -39,7 +38,7 @@ def doctor() -> None:
 
 
 @main.command()
-@click.option("--scheme", type=click.Choice(SCHEMES), required=True, help="how a handover is done")
+@click.option("--scheme", type=click.Choice(list(SCHEMES)), required=True, help="how a handover is done")
 @click.option("--mode", type=click.Choice(["reactive", "predictive"]), default="reactive", show_default=True)
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="handovers")
 @click.option(
@@ -117,7 +116,7 @@ def bench(names: tuple[str, ...], json_path: Path | None) -> None:
 @click.option("--in-vm", "where", flag_value="vm", help="in a virtual machine that stays up")
 @click.option("--mags", type=click.IntRange(2, 64), default=2, show_default=True, help="access routers")
 @click.option("--mns", type=click.IntRange(1, 200), default=1, show_default=True, help="mobile nodes")
-@click.option("--scheme", type=click.Choice(SCHEMES), default="pmipv6", show_default=True)
+@click.option("--scheme", type=click.Choice(list(SCHEMES)), default="pmipv6", show_default=True)
 @click.option(
     "--rtt", "rtt_ms", type=click.FloatRange(0), default=10.0, show_default=True, help="MAG-LMA, ms, both ways"
 )

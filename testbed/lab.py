@@ -22,6 +22,7 @@ from types import FrameType
 from typing import NoReturn, Self
 
 from common.mh.messages import Feature
+from common.schemes import SCHEMES
 from testbed.network import Air, Network
 from testbed.node import LabError, Node, Process, Readiness
 from testbed.topology import HNP_POOL, LMAA, MobileNode
@@ -189,7 +190,7 @@ class Lab(View):
 
     def _profile(self, mn: MobileNode) -> dict[str, object]:
         profile: dict[str, object] = {"mn_id": mn.mn_id, "ll_id": mn.mac, "interface": mn.access_interface}
-        if self.spec.context_octets and self.spec.scheme != "pmipv6":
+        if self.spec.context_octets and SCHEMES[self.spec.scheme].contexts:
             octets = random.Random(mn.mn_id).randbytes(self.spec.context_octets)
             path = self.directory / f"{mn.name}.context"
             path.write_bytes(octets)

@@ -18,6 +18,7 @@ from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any, Self
 
+from common.schemes import SCHEMES
 from testbed.announcement import Announcer, Departure
 from testbed.lab import Lab
 from testbed.node import LabError, Node, now_ns, sleep_until, uninterrupted, wait_until
@@ -65,8 +66,10 @@ class Scenario:
         names = {f"mag{number}" for number in range(1, scenario.mags + 1)}
         if scenario.mags < 2:
             raise LabError("a handover needs two MAGs at least")
-        if scenario.mode == "predictive" and scenario.scheme == "pmipv6":
-            raise LabError("pmipv6 has no predictive mode: nothing is done before the MN has left")
+        if scenario.scheme not in SCHEMES:
+            raise LabError(f"there is no scheme {scenario.scheme}")
+        if scenario.mode == "predictive" and not SCHEMES[scenario.scheme].predictive:
+            raise LabError(f"{scenario.scheme} has no predictive mode: nothing is done before the MN has left")
         if unknown := [mag for mag in scenario.path if mag not in names]:
             raise LabError(f"the path leads to {unknown[0]}, which is not among mag1 to mag{scenario.mags}")
         if len(scenario.path) == 1 or any(here == there for here, there in pairwise(scenario.path)):

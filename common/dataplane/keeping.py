@@ -17,12 +17,13 @@ Watch = tuple[QueueSocket, Callable[[], None]]  # call it when the socket can be
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """What a daemon is to keep: how much of held sessions; how long, in seconds, a stray that nobody expects; and
-    whether what MNs send before they have a path."""
+    """What a daemon is to keep: how much of held sessions; how long, in seconds, a stray that nobody expects; whether
+    what MNs send before they have a path; and whether an access link without carrier gives back what is for it."""
 
     limits: HoldLimits = field(default_factory=HoldLimits)
     patience: float = 1.0
     uplink: bool = False
+    give_back: bool = True
 
 
 class Keeping:

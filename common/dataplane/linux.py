@@ -69,6 +69,7 @@ class LinuxDataPlane:
         self._pools = tuple(pools)
         self._access_interfaces = access_interfaces
         self._keep = keep
+        self._gives_back = keep is not None and keep.give_back
         self._keeping: Keeping | None = None
         self._sessions: dict[Session, Forwarding] = {}
         self._names: dict[Session, MnId] = {}
@@ -93,7 +94,7 @@ class LinuxDataPlane:
             reconcile.remove_all(self._ipr, self._role.protocol)
             self._tunnels.update(tunnels.ensure(self._ipr, self._role.device_prefix, local, set(peers)))
             if self._access_interfaces:
-                self._access = AccessLinks(self._ipr, self._access_interfaces, give_back=self._keep is not None)
+                self._access = AccessLinks(self._ipr, self._access_interfaces, give_back=self._gives_back)
                 self._make_tables()
         except NetlinkError as error:
             raise DataPlaneError(f"the kernel refused a tunnel or route: {error}{_hint(error)}") from error

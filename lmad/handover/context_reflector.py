@@ -74,6 +74,8 @@ class Handover:
 class ContextReflector(Pmipv6):
     """Which MAGs speak the extension is learnt: whoever sends the context flag, until it answers a Binding Error."""
 
+    holds = True
+
     def __init__(self, config: LmadConfig) -> None:
         super().__init__(config)
         self._options = config.context_reflector

@@ -14,7 +14,9 @@ from lmad.config import LmadConfig
 
 
 class Pmipv6:
-    """The anchor's half."""
+    """The anchor's half. `holds`: whether it makes packets wait at the anchor."""
+
+    holds = False
 
     def __init__(self, config: LmadConfig) -> None:
         self._min_delay_before_bce_delete = config.lma.min_delay_before_bce_delete

@@ -40,6 +40,8 @@ GONE = frozenset({State.DEREGISTERING, State.LEFT})
 
 class ContextReflector(Pmipv6):
     predictive = True
+    keeps_uplink = True
+    gives_back = True
 
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
         super().__init__(config, numbering)
@@ -53,6 +55,10 @@ class ContextReflector(Pmipv6):
         self._only_neighbour = neighbours[0] if len(neighbours) == 1 else None
         self._lma = config.mag.lma
         self._lifetime = config.context_reflector.context_lifetime
+
+    @staticmethod
+    def hold_packets(config: MagdConfig) -> int | None:
+        return config.context_reflector.hold_packets
 
     def forwarding(self, entry: BindingUpdateListEntry) -> Forwarding | None:
         if not entry.hnps or not entry.interface:

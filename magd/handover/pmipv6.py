@@ -13,12 +13,24 @@ from magd.numbering import Numbering
 
 
 class Pmipv6:
-    """The gateway's half. `predictive`: whether it has a use for the word that an MN is about to leave."""
+    """The gateway's half.
+
+    `predictive`: whether it has a use for the word that an MN is about to leave. Whether packets wait here: of the
+    downlink `hold_packets`, of the uplink with `keeps_uplink` what is sent before there is a path. `gives_back`:
+    whether the kernel is to send back what finds the MN gone.
+    """
 
     predictive = False
+    keeps_uplink = False
+    gives_back = False
 
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
         self.numbering = numbering
+
+    @staticmethod
+    def hold_packets(config: MagdConfig) -> int | None:
+        """How many packets may wait for one MN; None: none ever does."""
+        return None
 
     def forwarding(self, entry: BindingUpdateListEntry) -> Forwarding | None:
         """How the kernel treats the MN's packets; a function of the entry alone.

@@ -1,0 +1,24 @@
+"""The handover schemes by name, with what both daemons and the lab must know of one without its code.
+
+What a scheme does is in `lmad/handover` and `magd/handover`; docs/schemes.md says how to add one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+SchemeName = Literal["pmipv6", "context-reflector"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """`predictive`: a MAG can be told that an MN is about to leave. `contexts`: features' contexts travel with it."""
+
+    predictive: bool = False
+    contexts: bool = False
+
+
+SCHEMES: dict[str, Scheme] = {
+    "pmipv6": Scheme(),
+    "context-reflector": Scheme(predictive=True, contexts=True),
+}
+assert set(SCHEMES) == set(get_args(SchemeName))
