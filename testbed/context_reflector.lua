@@ -1,7 +1,8 @@
 -- Wireshark and tshark (4.0 and later) on Context Reflector: tshark -r F -X lua_script:testbed/context_reflector.lua
 --
 -- It stands in front of Wireshark's own dissector of the Mobility Header, lets that one do its work and adds what it
--- does not know: the context flag of PBU and PBA, Context Data options, Context Reflection and its kin (MH type 11).
+-- does not know: the context flag of PBU and PBA, Context Data options, Context Reflection and its kin, and the messages
+-- of the Fast Handover Scheme (all MH type 11).
 -- Filters begin with `cr`. docs/protocol.md has the format; a domain with other code points sets them as preferences
 -- (-o cr.mh_type:200).
 
@@ -14,9 +15,10 @@ cr.prefs.ack_flag = Pref.uint("Context flag of a PBA", 0x01, "one of 8 bits")
 
 local PBU, PBA = 5, 6
 local CR, CR_ACK, CC = 1, 2, 7
+local FAST_PBU, FAST_PBA, REVERSE_PBU, REVERSE_PBA = 3, 4, 5, 6
 local SUBTYPES = {
     [CR] = "Context Reflection", [CR_ACK] = "Context Reflection Acknowledgement",
-    [3] = "Fast PBU", [4] = "Fast PBA", [5] = "Reverse PBU", [6] = "Reverse PBA",
+    [FAST_PBU] = "Fast PBU", [FAST_PBA] = "Fast PBA", [REVERSE_PBU] = "Reverse PBU", [REVERSE_PBA] = "Reverse PBA",
     [CC] = "Context Continuation",
 }
 local NMAG_ADDRESS, BINDING_STATE = 1, 3
@@ -24,13 +26,15 @@ local FEATURES = {
     [NMAG_ADDRESS] = "nMAG address", [2] = "policy profile", [BINDING_STATE] = "binding state", [4] = "AAA",
     [5] = "QoS", [6] = "ROHC", [7] = "accounting",
 }
-local PAD1, MN_ID, HOME_NETWORK_PREFIX, LINK_LAYER_ID = 0, 8, 22, 25
+local PAD1, ALTERNATE_COA, MN_ID, HOME_NETWORK_PREFIX, HANDOFF_INDICATOR, ACCESS_TECHNOLOGY = 0, 3, 8, 22, 23, 24
+local LINK_LAYER_ID, LINK_LOCAL, TIMESTAMP = 25, 26, 27
 
 local f = {
     context = ProtoField.bool("cr.context", "Context flag"),
     subtype = ProtoField.uint8("cr.subtype", "Subtype", base.DEC, SUBTYPES),
     acknowledge = ProtoField.bool("cr.acknowledge", "Acknowledge (A) flag", 8, nil, 0x80),
     status = ProtoField.uint8("cr.status", "Status"),
+    flags = ProtoField.uint16("cr.flags", "Flags", base.HEX),
     seq = ProtoField.uint16("cr.seq", "Sequence number"),
     lifetime = ProtoField.float("cr.lifetime", "Lifetime (s)"),
     part = ProtoField.uint8("cr.part", "Part"),
@@ -39,6 +43,11 @@ local f = {
     hnp = ProtoField.ipv6("cr.hnp", "Home Network Prefix"),
     hnp_length = ProtoField.uint8("cr.hnp_length", "Prefix length"),
     ll_id = ProtoField.bytes("cr.ll_id", "Mobile Node Link-layer Identifier", base.COLON),
+    handoff = ProtoField.uint8("cr.handoff", "Handoff Indicator"),
+    access = ProtoField.uint8("cr.access", "Access Technology Type"),
+    link_local = ProtoField.ipv6("cr.link_local", "Link-local Address"),
+    timestamp = ProtoField.absolute_time("cr.timestamp", "Timestamp", base.UTC),
+    pmag = ProtoField.ipv6("cr.pmag", "pMAG"),
     option = ProtoField.none("cr.option", "Context Data"),
     length = ProtoField.uint8("cr.option.length", "Length"),
     feature = ProtoField.uint16("cr.feature", "Feature Profile Type", base.DEC),
@@ -126,6 +135,26 @@ local identity = {
             tree:add(f.ll_id, option(4))
         end
     end,
+    [HANDOFF_INDICATOR] = function(tree, option)
+        if option:len() == 4 then
+            tree:add(f.handoff, option(3, 1))
+        end
+    end,
+    [ACCESS_TECHNOLOGY] = function(tree, option)
+        if option:len() == 4 then
+            tree:add(f.access, option(3, 1))
+        end
+    end,
+    [LINK_LOCAL] = function(tree, option)
+        if option:len() == 18 then
+            tree:add(f.link_local, option(2))
+        end
+    end,
+    [TIMESTAMP] = function(tree, option)
+        if option:len() == 10 then
+            tree:add(f.timestamp, option(2), timestamp(option(2)))
+        end
+    end,
 }
 
 -- Calls `found` with the type and the octets of each option from `start` on; false when the last one is cut off.
@@ -157,9 +186,6 @@ local function extension(message, pinfo, tree)
         return
     end
     tree:append_text(": " .. name)
-    if subtype ~= CR and subtype ~= CR_ACK and subtype ~= CC then
-        return
-    end
     if message:len() < 16 then
         tree:add_proto_expert_info(e.length)
         return
@@ -169,16 +195,29 @@ local function extension(message, pinfo, tree)
     elseif subtype == CR_ACK then
         tree:add(f.status, message(7, 1))
     end
-    tree:add(f.seq, message(8, 2))
-    tree:add(f.lifetime, message(10, 2), message(10, 2):uint() / 10)
+    if subtype == FAST_PBU or subtype == REVERSE_PBU then
+        tree:add(f.seq, message(8, 2))
+        tree:add(f.flags, message(10, 2))
+        tree:add(f.lifetime, message(12, 2), message(12, 2):uint() * 4)
+    elseif subtype == FAST_PBA or subtype == REVERSE_PBA then
+        tree:add(f.status, message(8, 1))
+        tree:add(f.flags, message(9, 1))
+        tree:add(f.seq, message(10, 2))
+        tree:add(f.lifetime, message(12, 2), message(12, 2):uint() * 4)
+    else
+        tree:add(f.seq, message(8, 2))
+        tree:add(f.lifetime, message(10, 2), message(10, 2):uint() / 10)
+    end
     if subtype == CC then
         tree:add(f.part, message(12, 1))
         tree:add(f.parts, message(13, 1))
         pinfo.cols.info = string.format("%s %d of %d", name, message(12, 1):uint(), message(13, 1):uint())
     end
     local whole = each_option(message, 14, function(kind, option)
-        if kind == cr.prefs.option then
+        if kind == cr.prefs.option and (subtype == CR or subtype == CC) then
             context_data(tree, option)
+        elseif kind == ALTERNATE_COA and option:len() == 18 and (subtype == FAST_PBU or subtype == REVERSE_PBU) then
+            tree:add(subtype == FAST_PBU and f.nmag or f.pmag, option(2))
         elseif identity[kind] then
             identity[kind](tree, option)
         end

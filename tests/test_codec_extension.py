@@ -12,6 +12,7 @@ from common.errors import MalformedMessage, UnknownMhType
 from common.mh.code_points import CodePoints
 from common.mh.codec import ParameterProblem, decode, encode, use
 from common.mh.context_reflection import MIP6MH_CR, MIP6MH_CRAck
+from common.mh.fast_handover import MIP6MH_FastPBA, MIP6MH_FastPBU, MIP6MH_ReversePBA, MIP6MH_ReversePBU
 from common.mh.formats import formats
 from common.mh.layers import MIP6MH_PBU
 from common.mh.messages import (
@@ -58,9 +59,16 @@ def test_every_message_has_a_format() -> None:
         (mh("0b00 0000 0000 0001 0064 0000 0100"), "unknown-experimental-subtype"),
         *(
             (mh(f"0b00 0000 {subtype:02x}00 0001 8208 0000 0100"), "unknown-experimental-subtype")
-            for subtype in (3, 4, 5, 6, 8, 255)
+            for subtype in (8, 255)
         ),
         (mh("0b00 0000 0900"), "unknown-experimental-subtype"),
+        *((mh(f"0b00 0000 {subtype:02x}00"), "header-too-short") for subtype in (3, 4, 5, 6)),
+        (mh("0b00 0000 0300 0001 8000 0000 0100"), "not-a-proxy-binding-update"),
+        (mh("0b00 0000 0500 0001 8000 0000 0100"), "not-a-proxy-binding-update"),
+        (mh("0b00 0000 0400 0000 0001 0000 0100"), "not-a-proxy-binding-ack"),
+        (mh("0b00 0000 0600 0000 0001 0000 0100"), "not-a-proxy-binding-ack"),
+        (mh("0b00 0000 0300 0001 8200 004b", "030f 20010db8 00000000 00000000 000000"), "bad-option-length"),
+        (mh("0b00 0000 0300 0001 8200 004b", "0801 01 00"), "empty-mn-id"),
         (mh("1000 0000 0002 0001 8000 0102 0000"), "unknown-revocation-type"),
         (mh("1000 0000 0302 0001 8000 0102 0000"), "unknown-revocation-type"),
         (mh("0b00 0000 0100"), "header-too-short"),
@@ -208,6 +216,9 @@ def test_scapy_matches_request_and_answer() -> None:
     assert not MIP6MH_BRA(seq=5).answers(MIP6MH_PBU(seq=5))
     assert MIP6MH_CRAck(seq=5).answers(MIP6MH_CR(seq=5, flags="A"))
     assert not MIP6MH_CRAck(seq=5).answers(MIP6MH_CR(seq=5))
+    assert MIP6MH_FastPBA(seq=5).answers(MIP6MH_FastPBU(seq=5))
+    assert not MIP6MH_FastPBA(seq=5).answers(MIP6MH_ReversePBU(seq=5))
+    assert MIP6MH_ReversePBA(seq=5).answers(MIP6MH_ReversePBU(seq=5))
 
 
 OTHERS = CodePoints(

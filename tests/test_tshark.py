@@ -29,11 +29,15 @@ from common.mh.messages import (
     ContextData,
     ContextReflection,
     ContextReflectionAck,
+    FastProxyBindingAck,
+    FastProxyBindingUpdate,
     HandoffIndicator,
     Heartbeat,
     Message,
     ProxyBindingAck,
     ProxyBindingUpdate,
+    ReverseProxyBindingAck,
+    ReverseProxyBindingUpdate,
     RevocationFlag,
     RevocationStatus,
     RevocationTrigger,
@@ -127,7 +131,15 @@ def expected(message: Message) -> dict[str, list[str]]:
     match message:
         case BindingError():
             found |= {"mip6.mhtype": 7, "mip6.be.status": message.status, "mip6.be.haddr": message.home_address}
-        case ContextReflection() | ContextReflectionAck() | ContextContinuation():
+        case (
+            ContextReflection()
+            | ContextReflectionAck()
+            | ContextContinuation()
+            | FastProxyBindingUpdate()
+            | FastProxyBindingAck()
+            | ReverseProxyBindingUpdate()
+            | ReverseProxyBindingAck()
+        ):
             found |= {"mip6.mhtype": 11, "mip6.em.data": octets[6:].hex(":")}
         case ProxyBindingUpdate():
             bits = {f"mip6.{'nemo.' * (flag == 'r')}bu.{flag}_flag": 0x8000 >> i for i, flag in enumerate("ahlkmrpftb")}

@@ -21,14 +21,18 @@ from common.mh.messages import (
     ContextData,
     ContextReflection,
     ContextReflectionAck,
+    FastProxyBindingAck,
+    FastProxyBindingUpdate,
     Message,
     ProxyBindingAck,
     ProxyBindingUpdate,
+    ReverseProxyBindingAck,
+    ReverseProxyBindingUpdate,
     Status,
 )
 from tests.test_tshark import LMA, MAG, complaints, dissect, fields, leaves, read, without_words_on_empty_mn_id
 from tests.test_tshark import expected as expected_by_tshark
-from tests.wire import FULL_CR, FULL_PBA, FULL_PBU, NMAG, VECTORS, vector
+from tests.wire import FULL_CR, FULL_FAST_PBU, FULL_PBA, FULL_PBU, LINK_LOCAL, NMAG, VECTORS, vector
 
 SCRIPT = "-Xlua_script:" + str(Path(__file__).parents[1] / "testbed" / "context_reflector.lua")
 STATE = BindingState(sequence=6, timestamp=None, lifetime=300)
@@ -37,6 +41,7 @@ MESSAGES: list[Message] = [
     *VECTORS.values(),
     PARTS[0],
     *PARTS[1],
+    replace(FULL_FAST_PBU, link_local=LINK_LOCAL),
     replace(FULL_CR, acknowledge=False, mn_id=None, hnps=(), mn_ll_id=None, contexts=()),
     *(replace(FULL_PBU, contexts=(ContextData(feature, b"?"),)) for feature in [*range(1, 9), 0xFEFF, 0xFFFE]),
     replace(FULL_PBA, contexts=(ContextData(3, b""),)),
@@ -64,6 +69,13 @@ def expected(message: Message) -> list[tuple[str, str]]:
             found += [("cr.subtype", 2), ("cr.status", int(message.status)), ("cr.seq", message.sequence)]
         case ContextContinuation():
             found += [("cr.subtype", 7), ("cr.seq", message.sequence)]
+        case FastProxyBindingUpdate() | ReverseProxyBindingUpdate():
+            found += [("cr.subtype", 3 if isinstance(message, FastProxyBindingUpdate) else 5), *registration(message)]
+            found += [("cr.nmag", message.nmag)] if isinstance(message, FastProxyBindingUpdate) and message.nmag else []
+            found += [("cr.pmag", message.pmag)] if isinstance(message, ReverseProxyBindingUpdate) else []
+        case FastProxyBindingAck() | ReverseProxyBindingAck():
+            found += [("cr.subtype", 4 if isinstance(message, FastProxyBindingAck) else 6)]
+            found += [("cr.status", int(message.status)), *registration(message)]
         case _:
             return []
     if isinstance(message, ContextReflection | ContextReflectionAck | ContextContinuation):
@@ -77,6 +89,30 @@ def expected(message: Message) -> list[tuple[str, str]]:
     for context in getattr(message, "contexts", ()):
         found += context_fields(context)
     return [(name, str(value)) for name, value in found]
+
+
+def registration(
+    message: FastProxyBindingUpdate | FastProxyBindingAck | ReverseProxyBindingUpdate | ReverseProxyBindingAck,
+) -> Iterator[tuple[str, object]]:
+    """What has the body of a PBU or PBA."""
+    update = isinstance(message, FastProxyBindingUpdate | ReverseProxyBindingUpdate)
+    flags = ("cr.flags", f"0x{int(message.flags):04x}")
+    yield from [("cr.seq", message.sequence), flags] if update else [flags, ("cr.seq", message.sequence)]
+    yield "cr.lifetime", message.lifetime
+    assert message.mn_id
+    yield "cr.mn_id", message.mn_id
+    for hnp in message.hnps:
+        yield from [("cr.hnp", hnp.network_address), ("cr.hnp_length", hnp.prefixlen)]
+    assert message.handoff_indicator is not None
+    assert message.access_technology is not None
+    assert message.mn_ll_id
+    yield from [("cr.handoff", int(message.handoff_indicator)), ("cr.access", int(message.access_technology))]
+    yield "cr.ll_id", message.mn_ll_id.hex(":")
+    if message.link_local:
+        yield "cr.link_local", message.link_local
+    if message.timestamp:
+        moment = datetime.fromtimestamp(message.timestamp.utc, UTC)
+        yield "cr.timestamp", f"{moment:%b %e, %Y %H:%M:%S.%f}000 UTC"
 
 
 def context_fields(context: ContextData) -> Iterator[tuple[str, object]]:
@@ -141,7 +177,11 @@ def test_dissector_reads_what_ip_had_to_fragment(tmp_path: Path) -> None:
         (vector("cr").replace(bytes.fromhex("1206ff00"), bytes.fromhex("1201ff00")), "1", ["cr.expert.length"] * 2),
         (bytes.fromhex("3b00 0b00 0000 0100"), "1", ["cr.expert.length"]),
         (bytes.fromhex("3b00 0b00 0000 6300"), "99", ["cr.expert.subtype"]),
-        *((bytes.fromhex(f"3b00 0b00 0000 {subtype:02x}00"), str(subtype), []) for subtype in (3, 4, 5, 6)),
+        *(
+            (bytes.fromhex(f"3b00 0b00 0000 {subtype:02x}00"), str(subtype), ["cr.expert.length"])
+            for subtype in (3, 4, 5, 6)
+        ),
+        (vector("fast-pbu").replace(bytes.fromhex("03102001"), bytes.fromhex("03ff2001")), "3", ["cr.expert.length"]),
         (vector("cr")[:40], "1", ["cr.expert.length"]),
         (vector("cr")[:7], "", []),
     ],
@@ -155,8 +195,8 @@ def test_dissector_survives(octets: bytes, name: str, signs: list[str], tmp_path
 
 def test_names_of_the_messages(tmp_path: Path) -> None:
     messages = ["pbu-context", "pba-context", "cr", "cr-ack", "cc", "pbu-full"]
-    others = [bytes.fromhex(f"3b00 0b00 0000 {subtype:02x}00") for subtype in (3, 4, 5, 6, 99)]
-    dissect(tmp_path, [*(vector(name) for name in messages), *others])
+    messages += ["fast-pbu", "fast-pba", "reverse-pbu", "reverse-pba"]
+    dissect(tmp_path, [*(vector(name) for name in messages), bytes.fromhex("3b00 0b00 0000 6300")])
     command = ["tshark", "-n", "-r", str(tmp_path / "messages.pcap"), SCRIPT, "-T", "fields", "-e", "_ws.col.Info"]
     text = subprocess.run(command, capture_output=True, check=True, text=True).stdout
     assert text.splitlines() == [

@@ -17,6 +17,8 @@ from common.mh.messages import (
     ContextData,
     ContextReflection,
     ContextReflectionAck,
+    FastProxyBindingAck,
+    FastProxyBindingUpdate,
     Feature,
     HandoffIndicator,
     Heartbeat,
@@ -24,6 +26,8 @@ from common.mh.messages import (
     MnId,
     ProxyBindingAck,
     ProxyBindingUpdate,
+    ReverseProxyBindingAck,
+    ReverseProxyBindingUpdate,
     RevocationFlag,
     RevocationStatus,
     RevocationTrigger,
@@ -78,6 +82,28 @@ FULL_BRI = BindingRevocationIndication(
     trigger=RevocationTrigger.HANDOVER_SAME_ACCESS, sequence=1, mn_id=MN1, hnps=(HNP,)
 )
 FULL_BRA = BindingRevocationAck(status=RevocationStatus.SUCCESS, sequence=1, mn_id=MN1, hnps=(HNP,))
+_FAST = {
+    "mn_id": MN1,
+    "hnps": (HNP,),
+    "access_technology": AccessTechnologyType.IEEE_802_11,
+    "mn_ll_id": LL_ID,
+}
+FULL_FAST_PBU = FastProxyBindingUpdate(
+    sequence=0x1234,
+    lifetime=300,
+    handoff_indicator=HandoffIndicator.UNKNOWN,
+    timestamp=Timestamp(NOON + 32768),
+    nmag=IPv6Address("2001:db8:0:2::1"),
+    **_FAST,  # type: ignore[arg-type]
+)
+FULL_REVERSE_PBU = ReverseProxyBindingUpdate(
+    sequence=0x1234,
+    lifetime=300,
+    handoff_indicator=HandoffIndicator.BETWEEN_MAGS,
+    timestamp=Timestamp(NOON + 32768),
+    pmag=IPv6Address("2001:db8:0:1::1"),
+    **_FAST,  # type: ignore[arg-type]
+)
 # Vectors that this program would write the same way.
 VECTORS: dict[str, Message] = {
     "pbu-full": FULL_PBU,
@@ -163,6 +189,22 @@ VECTORS: dict[str, Message] = {
     "bra": FULL_BRA,
     "heartbeat-request": Heartbeat(sequence=0x01020304),
     "heartbeat-response": Heartbeat(sequence=0xFFFFFFFF, response=True, unsolicited=True, restart_counter=7),
+    "fast-pbu": FULL_FAST_PBU,
+    "fast-pba": FastProxyBindingAck(
+        status=Status.MAG_NOT_AUTHORIZED_FOR_PROXY_REG,
+        sequence=0x1234,
+        lifetime=0,
+        handoff_indicator=HandoffIndicator.UNKNOWN,
+        **_FAST,  # type: ignore[arg-type]
+    ),
+    "reverse-pbu": FULL_REVERSE_PBU,
+    "reverse-pba": ReverseProxyBindingAck(
+        status=Status.ACCEPTED,
+        sequence=0x1234,
+        lifetime=300,
+        handoff_indicator=HandoffIndicator.BETWEEN_MAGS,
+        **_FAST,  # type: ignore[arg-type]
+    ),
 }
 # Vectors that it only reads.
 FOREIGN_VECTORS: dict[str, Message] = {
@@ -266,6 +308,16 @@ acks = st.builds(
     contexts=st.just(()) | contexts,
     **_shared,
 ).filter(fits)
+_update_flags = st.integers(0, 0xFFFF).map(lambda bits: UpdateFlag(bits) | UpdateFlag.PROXY)
+_ack_flags = st.integers(0, 0xFF).map(lambda bits: AckFlag(bits) | AckFlag.PROXY)
+fast_handover = st.one_of(
+    st.builds(FastProxyBindingUpdate, flags=_update_flags, mn_id=_mn_ids(1), nmag=st.none() | _addresses, **_shared),
+    st.builds(ReverseProxyBindingUpdate, flags=_update_flags, mn_id=_mn_ids(1), pmag=st.none() | _addresses, **_shared),
+    *(
+        st.builds(ack, status=_octet.map(Status), flags=_ack_flags, mn_id=_mn_ids(0), **_shared)
+        for ack in (FastProxyBindingAck, ReverseProxyBindingAck)
+    ),
+)
 errors = st.builds(BindingError, status=_octet, home_address=_addresses)
 reflections = st.builds(
     ContextReflection, acknowledge=st.booleans(), mn_id=_mn_ids(1), contexts=contexts, **_reflected
@@ -296,5 +348,14 @@ heartbeats = st.builds(
     restart_counter=st.none() | _word,
 )
 messages = (
-    updates | acks | errors | reflections | reflection_acks | continuations | indications | revocation_acks | heartbeats
+    updates
+    | acks
+    | errors
+    | reflections
+    | reflection_acks
+    | continuations
+    | indications
+    | revocation_acks
+    | heartbeats
+    | fast_handover
 )

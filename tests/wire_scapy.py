@@ -7,6 +7,7 @@ from scapy.packet import Packet
 
 from common.mh import layers
 from common.mh.context_reflection import MIP6MH_CC, MIP6MH_CR, MIP6MH_CRAck, MIP6OptContextData
+from common.mh.fast_handover import MIP6MH_FastPBA, MIP6MH_FastPBU, MIP6MH_ReversePBA, MIP6MH_ReversePBU
 from common.mh.heartbeat import MIP6MH_HB, MIP6OptRestartCounter
 from common.mh.messages import (
     BindingError,
@@ -15,10 +16,14 @@ from common.mh.messages import (
     ContextContinuation,
     ContextReflection,
     ContextReflectionAck,
+    FastProxyBindingAck,
+    FastProxyBindingUpdate,
     Heartbeat,
     Message,
     ProxyBindingAck,
     ProxyBindingUpdate,
+    ReverseProxyBindingAck,
+    ReverseProxyBindingUpdate,
 )
 from common.mh.revocation import MIP6MH_BRA, MIP6MH_BRI
 
@@ -49,7 +54,13 @@ def in_scapy(message: Message) -> Packet:
         case Heartbeat():
             flags = "+".join("R" * message.response + "U" * message.unsolicited)
             layer, fields = MIP6MH_HB, {"flags": flags}
-    if isinstance(message, ProxyBindingAck | ContextReflectionAck | BindingRevocationAck):
+        case FastProxyBindingUpdate() | ReverseProxyBindingUpdate():
+            layer = MIP6MH_FastPBU if isinstance(message, FastProxyBindingUpdate) else MIP6MH_ReversePBU
+            fields = {"flags": int(message.flags), "mhtime": message.lifetime // 4}
+        case FastProxyBindingAck() | ReverseProxyBindingAck():
+            layer = MIP6MH_FastPBA if isinstance(message, FastProxyBindingAck) else MIP6MH_ReversePBA
+            fields = {"flags": int(message.flags), "mhtime": message.lifetime // 4}
+    if hasattr(message, "status"):
         fields["status"] = int(message.status)
     return layer(cksum=0, seq=message.sequence, options=_options(message), **fields)
 
@@ -64,12 +75,15 @@ def _options(message: Message) -> list[Packet]:
             return [] if counter is None else [MIP6OptRestartCounter(counter=counter)]
         case ProxyBindingUpdate() | ProxyBindingAck():
             found += _identity(message) + _registration(message)
+        case FastProxyBindingUpdate() | FastProxyBindingAck() | ReverseProxyBindingUpdate() | ReverseProxyBindingAck():
+            found += _identity(message) + _registration(message)
         case ContextReflection() | ContextReflectionAck() | ContextContinuation():
             found += _identity(message) + _link_layer(message.mn_ll_id)
         case BindingRevocationIndication() | BindingRevocationAck():
             found += _identity(message)
-    if isinstance(message, ProxyBindingUpdate | BindingRevocationIndication) and message.alternate_coa is not None:
-        found.append(MIP6OptAltCoA(acoa=str(message.alternate_coa)))
+    for attribute in ("alternate_coa", "nmag", "pmag"):
+        if (address := getattr(message, attribute, None)) is not None:
+            found.append(MIP6OptAltCoA(acoa=str(address)))
     if isinstance(message, ProxyBindingAck) and message.refresh_advice is not None:
         found.append(MIP6OptBRAdvice(rinter=message.refresh_advice // 4))
     for context in getattr(message, "contexts", ()):
@@ -94,7 +108,17 @@ def _link_layer(mn_ll_id: bytes | None) -> list[Packet]:
     return [] if mn_ll_id is None else [layers.MIP6OptMNLinkLayerIdentifier(lla=mn_ll_id)]
 
 
-def _registration(message: ProxyBindingUpdate | ProxyBindingAck) -> list[Packet]:
+Registration = (
+    ProxyBindingUpdate
+    | ProxyBindingAck
+    | FastProxyBindingUpdate
+    | FastProxyBindingAck
+    | ReverseProxyBindingUpdate
+    | ReverseProxyBindingAck
+)
+
+
+def _registration(message: Registration) -> list[Packet]:
     found: list[Packet] = []
     if message.handoff_indicator is not None:
         found.append(layers.MIP6OptHandoffIndicator(hi=int(message.handoff_indicator)))

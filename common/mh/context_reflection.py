@@ -1,7 +1,7 @@
 """The octets of Context Reflector as scapy layers, with the default code points; docs/protocol.md draws them.
 
-One MH type, told apart by the octet behind the header, and one mobility option. Subtypes 3 to 6 (Fast PBU to Reverse
-PBA) are of another scheme of the paper.
+One MH type, told apart by the octet behind the header, and one mobility option. Subtypes 3 to 6 are in
+`fast_handover.py`.
 """
 # ruff: noqa: RUF012  # `fields_desc = [...]` is how scapy is written
 
@@ -25,7 +25,7 @@ from scapy.packet import Packet
 from common.mh.code_points import DEFAULT
 from common.mh.layers import mobility_header, mobility_options
 
-_SUBTYPES = {
+SUBTYPE_NAMES = {
     DEFAULT.context_reflection: "Context Reflection",
     DEFAULT.context_reflection_ack: "Context Reflection Acknowledgement",
     DEFAULT.fast_pbu: "Fast PBU",
@@ -66,7 +66,7 @@ def _reflected(
     """What the messages have in common: `second` follows the subtype, `last` are two octets before the options."""
     return [
         *mobility_header(DEFAULT.mh_type),
-        ByteEnumField("subtype", subtype, _SUBTYPES),
+        ByteEnumField("subtype", subtype, SUBTYPE_NAMES),
         second,
         XShortField("seq", 0),
         ShortField("mhtime", 0),  # units of 100 ms
@@ -83,7 +83,7 @@ class MIP6MH_Experimental(inet6._MobilityHeader):
 
     @classmethod
     def dispatch_hook(cls, _pkt: bytes = b"", *_args: Any, **_kargs: Any) -> type[Packet]:
-        return _BY_SUBTYPE.get(_pkt[6], inet6.MIP6MH_Generic) if len(_pkt) > 6 else cls
+        return BY_SUBTYPE.get(_pkt[6], inet6.MIP6MH_Generic) if len(_pkt) > 6 else cls
 
 
 class MIP6MH_CR(MIP6MH_Experimental):
@@ -116,7 +116,7 @@ class MIP6MH_CC(MIP6MH_Experimental):
     )
 
 
-_BY_SUBTYPE: dict[int, type[Packet]] = {
+BY_SUBTYPE: dict[int, type[Packet]] = {
     DEFAULT.context_reflection: MIP6MH_CR,
     DEFAULT.context_reflection_ack: MIP6MH_CRAck,
     DEFAULT.context_continuation: MIP6MH_CC,

@@ -5,7 +5,8 @@ what it lacks or has only in part is defined here in its own notation and entere
 dissects a captured PBU too. `x` and `y` are an option's alignment, x * n + y octets from the start of the message.
 scapy is a notation, not a validator: `codec.py` decides what is a message.
 Sources: RFC 6275 sections 6.1 and 6.2, RFC 5213 section 8, RFC 4283 section 3, IANA "Mobility Parameters" (flags).
-What is beyond RFC 5213 has a file for each specification: `revocation.py`, `context_reflection.py`.
+What is beyond RFC 5213 has a file for each specification: `revocation.py`, `context_reflection.py`,
+`fast_handover.py`.
 """
 # ruff: noqa: RUF012  # `fields_desc = [...]` is how scapy is written
 
@@ -28,8 +29,8 @@ from scapy.layers import inet6
 from scapy.layers.inet6 import MIP6MH_BA, MIP6MH_BU, LifetimeField, ipv6nh
 from scapy.packet import Packet
 
-_UPDATE_FLAGS = ["0x1", "0x2", "0x4", "C", "D", "S", "B", "T", "F", "P", "R", "M", "K", "L", "H", "A"]
-_ACK_FLAGS = ["C", "D", "S", "B", "T", "P", "R", "K"]
+UPDATE_FLAGS = ["0x1", "0x2", "0x4", "C", "D", "S", "B", "T", "F", "P", "R", "M", "K", "L", "H", "A"]
+ACK_FLAGS = ["C", "D", "S", "B", "T", "P", "R", "K"]
 _HANDOFF_INDICATORS = {
     1: "new interface",
     2: "between interfaces",
@@ -188,7 +189,7 @@ class MIP6MH_PBU(MIP6MH_BU):
     fields_desc = [
         *mobility_header(5),
         XShortField("seq", 0),
-        FlagsField("flags", 0x8200, 16, _UPDATE_FLAGS),
+        FlagsField("flags", 0x8200, 16, UPDATE_FLAGS),
         LifetimeField("mhtime", 0),  # units of 4 s
         *mobility_options(12),
     ]
@@ -201,7 +202,7 @@ class MIP6MH_PBA(MIP6MH_BA):
     fields_desc = [
         *mobility_header(6),
         ByteEnumField("status", 0, inet6.bastatus),
-        FlagsField("flags", 0x20, 8, _ACK_FLAGS),
+        FlagsField("flags", 0x20, 8, ACK_FLAGS),
         XShortField("seq", 0),
         LifetimeField("mhtime", 0),  # units of 4 s
         *mobility_options(12),
