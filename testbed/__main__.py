@@ -18,6 +18,7 @@ from testbed.backend import open_backend
 from testbed.machine import GuestError, MachineError
 from testbed.node import LabError
 from testbed.pcap import CaptureError
+from testbed.report.command import report
 from testbed.run_directory import MeasurementError
 from testbed.scenario import Scenario
 
@@ -161,6 +162,9 @@ def down(lab: str) -> None:
     """End the lab; nothing of it stays."""
     with one_clear_line():
         interactive.find(lab).down()
+
+
+main.add_command(report)
 
 
 def progress_on_stderr() -> Callable[[str], None]:
