@@ -1,19 +1,19 @@
 """What all command lines share: exit codes 0 done, 1 refused or failed, 2 bad usage or configuration."""
 
-import logging
-import os
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from common.control import CommandError, ask, print_result
+from common import logs
+from common.control import CommandError, ask, follow, print_result
 from common.errors import ConfigError, DataPlaneError
+from common.trace import line as trace_line
 
-LOG_FORMAT = "%(levelname)s %(message)s"
 T = TypeVar("T")
 
 
@@ -48,14 +48,15 @@ def daemon_command(program: str, purpose: str, load: Callable[[Path], T], run: C
             if check:
                 click.echo(f"{path}: good")
                 return
-            logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"), format=LOG_FORMAT, stream=sys.stderr)
+            logs.start(program)
             run(config)
 
     return main
 
 
 def control_command(daemon: str, variable: str, purpose: str, subjects: Sequence[str]) -> click.Group:
-    """The command line of a daemon's control program, with `show`; commands get the socket's path as their object."""
+    """The command line of a daemon's control program, with `show` and `trace`; their object is the socket's path."""
+    program = variable.removesuffix("_SOCKET").lower()
 
     @click.group(help=purpose)
     @click.option(
@@ -77,7 +78,20 @@ def control_command(daemon: str, variable: str, purpose: str, subjects: Sequence
     @click.option("--json", "as_json", is_flag=True, help="print JSON")
     @click.pass_obj
     def show(path: Path, subject: str, as_json: bool) -> None:
-        with one_clear_line(variable.removesuffix("_SOCKET").lower()):
+        with one_clear_line(program):
             print_result(ask(path, "show", subject=subject), as_json)
+
+    @main.command()
+    @click.argument("mn_id")
+    @click.option("--json", "as_json", is_flag=True, help="print a JSON object for each line")
+    @click.pass_obj
+    def trace(path: Path, mn_id: str, as_json: bool) -> None:
+        """Follow the messages and events of one mobile node, until Ctrl-C."""
+        with one_clear_line(program), suppress(KeyboardInterrupt):
+            for row, missed in follow(path, "trace", mn_id=mn_id):
+                if missed:
+                    click.echo(f"{program}: {missed} lines were missed", err=True)
+                assert isinstance(row, dict)
+                click.echo(json.dumps(row) if as_json else trace_line(row))
 
     return main

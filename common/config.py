@@ -16,6 +16,7 @@ from common.mh.code_points import DEFAULT, CodePoints
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 BindingLifetime = Annotated[int, msgspec.Meta(ge=4, le=65535 * 4, multiple_of=4)]  # RFC 6275 6.1.7: units of 4 s
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 NetworkAccessIdentifier = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]  # an MN-ID as operators write it
 

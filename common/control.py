@@ -1,14 +1,21 @@
 """The control socket: a person's questions and commands to a running daemon, one JSON object per line each way.
 
-Request `{"command": "show", "subject": "bindings"}`; answer `{"result": ...}` or `{"error": "one line"}`. Who may open
-the socket file may command the daemon: it is created with mode 0660.
+Request `{"command": "show", "subject": "bindings"}`; answer `{"result": ...}` or `{"error": "one line"}`. A command
+that goes on telling, such as `trace`, answers with such a line each time, until the client ends the connection.
+
+Who may command a daemon: root, the user that it runs as, and members of the group that it runs as. The socket file has
+mode 0660, and whoever connects is asked for by the kernel's word (SO_PEERCRED, SO_PEERGROUPS): that holds even where
+somebody has changed the mode.
 """
 
 import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -16,8 +23,19 @@ import click
 from common.errors import ConfigError
 
 Handler = Callable[..., object]
+Emit = Callable[[object], None]
 MODE = 0o660
 MAX_LINE = 1 << 16
+MAX_UNREAD = 1 << 20  # octets that a client may leave unread before it misses something
+SO_PEERGROUPS = 59
+MAX_GROUPS = 256  # more than Python asks for: then they do not count
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a command that goes on telling returns: `follow(emit)` begins, and returns what ends it."""
+
+    follow: Callable[[Emit], Callable[[], None]]
 
 
 class CommandError(Exception):
@@ -51,8 +69,16 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            peer: socket.socket = writer.get_extra_info("socket")
+            if not may_command(peer):
+                _write(writer, {"error": "not allowed: for root and members of the daemon's group"})
+                return
             while line := await reader.readline():
-                writer.write(json.dumps(self._answer(line), default=str).encode() + b"\n")
+                answer = self._answer(line)
+                if isinstance(answer.get("result"), Stream):
+                    await _tell(answer["result"], reader, writer)  # type: ignore[arg-type]
+                    return
+                _write(writer, answer)
                 await writer.drain()
         except (ValueError, ConnectionError):
             pass  # an endless line, or a client that left: both end the connection and nothing else
@@ -73,15 +99,70 @@ class ControlServer:
             return {"error": f"wrong arguments: {error}"}
 
 
+async def _tell(stream: Stream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until the client leaves. What it does not read in time it misses, and is told how many lines."""
+    missed = 0
+
+    def emit(result: object) -> None:
+        nonlocal missed
+        if writer.transport.get_write_buffer_size() > MAX_UNREAD:
+            missed += 1
+        else:
+            _write(writer, {"result": result} | ({"missed": missed} if missed else {}))
+            missed = 0
+
+    end = stream.follow(emit)
+    try:
+        while await reader.read(MAX_LINE):
+            pass
+    finally:
+        end()
+
+
+def _write(writer: asyncio.StreamWriter, answer: dict[str, object]) -> None:
+    writer.write(json.dumps(answer, default=str).encode() + b"\n")
+
+
+def may_command(peer: socket.socket) -> bool:
+    """Whether the process at the other end of a unix socket is root's, ours, or of our group."""
+    _pid, uid, gid = struct.unpack("iII", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    if uid in (0, os.geteuid()) or gid == os.getegid():
+        return True
+    try:
+        groups = peer.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * MAX_GROUPS)
+    except OSError:
+        return False
+    return os.getegid() in struct.unpack(f"{len(groups) // 4}I", groups)
+
+
+def follow(path: Path, command: str, **arguments: object) -> Iterator[tuple[object, int]]:
+    """What the daemon goes on telling, each with how much was missed before it. Raises CommandError as `ask` does."""
+    with _connected(path) as client:
+        client.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+        for line in client.makefile("rb"):
+            answer = json.loads(line)
+            if "error" in answer:
+                raise CommandError(answer["error"])
+            yield answer["result"], answer.get("missed", 0)
+    raise CommandError(f"the daemon at {path} ended the connection")
+
+
+def _connected(path: Path) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        client.connect(str(path))
+    except OSError as error:
+        client.close()
+        raise CommandError(f"no daemon answers at {path}: {error.strerror}") from error
+    return client
+
+
 def ask(path: Path, command: str, **arguments: object) -> object:
     """What the daemon answers. Raises CommandError with the line that the user reads."""
-    try:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))
+    with _connected(path) as client:
+        with suppress(BrokenPipeError):  # then it has said why, and left
             client.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
-            line = client.makefile("rb").readline()
-    except OSError as error:
-        raise CommandError(f"no daemon answers at {path}: {error.strerror}") from error
+        line = client.makefile("rb").readline()
     if not line:
         raise CommandError(f"the daemon at {path} ended the connection")
     answer = json.loads(line)

@@ -20,7 +20,9 @@ from typing import Protocol
 from common.actions import Action, Advertise, Forward, HoldUplink, Note, Send, ToPeer
 from common.dataplane.interface import DataPlane
 from common.errors import DataPlaneError, MalformedMessage, UnknownMhType
+from common.events import Kind, event
 from common.journal import Journal
+from common.logs import log_note
 from common.mh.codec import decode, encode
 from common.mh.messages import BindingError, Message
 
@@ -57,30 +59,44 @@ class Shell:
     ) -> None:
         self.core = core
         self.data_plane = data_plane
-        self.counters: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
+        self.messages: Counter[tuple[str, str, str]] = Counter()  # by direction, name, outcome
         self._mh_socket = mh_socket
-        self._journal = journal
+        self.journal = journal
         self._advertise = advertise
         self._timer: asyncio.TimerHandle | None = None
         self._journal_timer: asyncio.TimerHandle | None = None
+        self._watchdog_timer: asyncio.TimerHandle | None = None
 
-    async def serve(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Run until SIGTERM or SIGINT; `ready` is called once messages are read."""
+    def counters(self) -> dict[str, int]:
+        """Messages by name and direction, events, and the kernel's drops by reason."""
+        counted = Counter(self.events)
+        for (direction, name, outcome), count in self.messages.items():
+            if outcome != Kind.FAILED.value or direction == "received":
+                counted[f"{direction}-{name}"] += count
+        kernel = {f"kernel-dropped-{reason}": count for reason, count in self.data_plane.drops().items()}
+        return dict(sorted(counted.items())) | kernel
+
+    async def serve(self, ready: Callable[[], None] = lambda: None, hung_up: Callable[[], None] = lambda: None) -> None:
+        """Run until SIGTERM or SIGINT; `ready` is called once messages are read, `hung_up` on each SIGHUP."""
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
         loop.add_reader(self._mh_socket, self._readable)
         for watched, read in self.data_plane.sockets():
             loop.add_reader(watched, self._data_plane_readable, read)
         ready()
+        self.note(Note("started"))
         notify("READY=1")
+        self._keep_alive(watchdog_interval())
         await stop.wait()
         notify("STOPPING=1")
         loop.remove_reader(self._mh_socket)
         for watched, _ in self.data_plane.sockets():
             loop.remove_reader(watched)
-        for timer in (self._timer, self._journal_timer):
+        for timer in (self._timer, self._journal_timer, self._watchdog_timer):
             if timer:
                 timer.cancel()
 
@@ -97,7 +113,7 @@ class Shell:
             except BlockingIOError:
                 break
             except OSError as error:  # an ICMP error about something we sent
-                self._note(Note("socket-error", detail=str(error)))
+                self.note(Note("socket-error", detail=str(error)))
                 continue
             self._received(data, IPv6Address(address[0]))
         self._arm()
@@ -106,17 +122,22 @@ class Shell:
         try:
             message = decode(data)
         except UnknownMhType as error:
-            self._note(Note(error.reason, peer=source, detail=str(error)))
+            self.note(Note(error.reason, peer=source, detail=str(error)))
             self._perform([Send(source, BindingError(status=UNRECOGNIZED_MH_TYPE))])
         except MalformedMessage as error:
-            self._note(Note(f"malformed-{error.reason}", peer=source, detail=str(error)))
+            self.note(Note(f"malformed-{error.reason}", peer=source, detail=str(error)))
         else:
-            self.counters[f"received-{message.name}"] += 1
-            self._journal.write("received", message=message.name, peer=source, mn_id=_mn_id(message))
-            self._perform(self.core.receive(source, message, time.monotonic()))
+            self.journal.write("received", message, peer=source, mn_id=_mn_id(message))
+            kinds = [
+                event(note.event).kind for note in self._perform(self.core.receive(source, message, time.monotonic()))
+            ]
+            outcome = next((kind for kind in kinds if kind is not Kind.DONE), Kind.DONE)
+            self.messages["received", message.name, outcome.value] += 1
 
-    def _perform(self, actions: Sequence[Action]) -> None:
+    def _perform(self, actions: Sequence[Action]) -> list[Note]:
+        """Carry them out in order; what of it is worth noting."""
         notes: list[Note] = []
+        failed: list[Note] = []
         for action in actions:
             match action:
                 case Send(destination, message):
@@ -125,33 +146,35 @@ class Shell:
                     try:
                         self._forward(action)
                     except DataPlaneError as error:
-                        self._perform(self.core.forwarding_failed(action, error, time.monotonic()))
+                        failed = self._perform(self.core.forwarding_failed(action, error, time.monotonic()))
                         break
                 case Advertise():
                     self._advertised(action)
                 case HoldUplink(interface, keep):
                     self._try(lambda: self.data_plane.hold_uplink(interface, keep))
                 case Note():
-                    self._journal.write(action.event, mn_id=action.mn_id, peer=action.peer, detail=action.detail)
+                    self.journal.write(action.event, mn_id=action.mn_id, peer=action.peer, detail=action.detail)
                     notes.append(action)
         for note in notes:  # what a person reads is written when the packets have gone
-            self._note(note)
+            self.note(note)
+        return notes + failed
 
     def _send(self, destination: IPv6Address, message: Message) -> None:
         try:
             self._mh_socket.sendto(encode(message), (str(destination), 0))
         except (OSError, ValueError) as error:  # the network is unreachable, or the format cannot say it
-            self._note(Note("send-failed", peer=destination, detail=f"{message.name}: {error}"))
+            self.note(Note("send-failed", peer=destination, detail=f"{message.name}: {error}"))
+            self.messages["sent", message.name, Kind.FAILED.value] += 1
             return
-        self.counters[f"sent-{message.name}"] += 1
-        self._journal.write("sent", message=message.name, peer=destination, mn_id=_mn_id(message))
+        self.messages["sent", message.name, Kind.DONE.value] += 1
+        self.journal.write("sent", message, peer=destination, mn_id=_mn_id(message))
 
     def _advertised(self, advertise: Advertise) -> None:
         try:
             if self._advertise:
                 self._advertise(advertise)
         except OSError as error:  # the link went down meanwhile
-            self._note(Note("advertisement-failed", detail=f"{advertise.interface}: {error.strerror}"))
+            self.note(Note("advertisement-failed", detail=f"{advertise.interface}: {error.strerror}"))
 
     def _forward(self, forward: Forward) -> None:
         self.data_plane.apply(forward)
@@ -159,11 +182,11 @@ class Shell:
         if forward.forwarding:
             target = forward.forwarding.downlink
             downlink = target.peer if isinstance(target, ToPeer) else type(target).__name__.removeprefix("To").lower()
-        self._journal.write("forwarding", mn_id=forward.mn_id, downlink=downlink)
+        self.journal.write("forwarding", mn_id=forward.mn_id, downlink=downlink)
 
-    def _note(self, note: Note) -> None:
-        self.counters[note.event] += 1
-        log.info("%s mn=%s peer=%s %s", note.event, note.mn_id or "-", note.peer or "-", note.detail)
+    def note(self, note: Note) -> None:
+        self.events[note.event] += 1
+        log_note(note)
 
     def _data_plane_readable(self, read: Callable[[], None]) -> None:
         self._try(read)
@@ -174,7 +197,7 @@ class Shell:
         try:
             step()
         except DataPlaneError as error:
-            self._note(Note("data-plane-refused", detail=str(error)))
+            self.note(Note("data-plane-refused", detail=str(error)))
 
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
@@ -185,7 +208,7 @@ class Shell:
             self._timer = None
         if deadline is not None:
             self._timer = loop.call_at(deadline, self._expired)
-        if self._journal.pending and self._journal_timer is None:
+        if self.journal.pending and self._journal_timer is None:
             self._journal_timer = loop.call_later(JOURNAL_DELAY, self._flush_journal)
 
     def _expired(self) -> None:
@@ -193,9 +216,15 @@ class Shell:
         self._try(lambda: self.data_plane.expire(now))
         self.feed(self.core.expire(now))
 
+    def _keep_alive(self, interval: float | None) -> None:
+        """The word for the watchdog comes from here, between everything else: a loop that hangs does not say it."""
+        if interval is not None:
+            notify("WATCHDOG=1")
+            self._watchdog_timer = asyncio.get_running_loop().call_later(interval, self._keep_alive, interval)
+
     def _flush_journal(self) -> None:
         self._journal_timer = None
-        self._journal.flush()
+        self.journal.flush()
 
 
 def notify(state: str) -> None:
@@ -207,6 +236,14 @@ def notify(state: str) -> None:
                 manager.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
             except OSError as error:  # it has gone or is being restarted: no reason to end without order
                 log.warning("%s is not told %s: %s", address, state, error.strerror)
+
+
+def watchdog_interval() -> float | None:
+    """Seconds between two words that we live: half of what the service manager waits (sd_watchdog_enabled(3))."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = os.environ.get("WATCHDOG_USEC")
+    return int(microseconds) / 2e6 if microseconds else None
 
 
 @contextmanager

@@ -4,18 +4,21 @@ import asyncio
 import time
 
 from common.command_line import daemon_command
-from common.control import ControlServer, show
+from common.control import ControlServer, Handler, show
 from common.daemon import Shell, only_one, utc
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import LMA, LinuxDataPlane
 from common.journal import Journal
+from common.metrics import metrics
 from common.mh import codec
 from common.mh.raw_socket import open_mh_socket
+from common.phases import LMA_PHASES
+from common.trace import trace
 from lmad.config import LmadConfig, load_config
 from lmad.handover import SCHEMES
 from lmad.lma import LocalMobilityAnchor
-from lmad.show import subjects
+from lmad.show import bindings, subjects
 
 
 def run(config: LmadConfig) -> None:
@@ -50,8 +53,14 @@ def _keep(config: LmadConfig) -> Keep | None:
 
 async def _serve(config: LmadConfig, core: LocalMobilityAnchor, shell: Shell) -> None:
     what = subjects(core, shell, time.monotonic)
-    async with ControlServer(config.lma.control_socket, {"show": lambda subject: show(what, subject)}):
-        await shell.serve()
+    commands: dict[str, Handler] = {
+        "show": lambda subject: show(what, subject),
+        "trace": lambda mn_id: trace(shell.journal, mn_id),
+    }
+    scrapes = (config.lma.metrics_address, config.lma.metrics_port)
+    async with ControlServer(config.lma.control_socket, commands):
+        with metrics(scrapes, shell, bindings(core), LMA_PHASES, time.monotonic):
+            await shell.serve()
 
 
 main = daemon_command("lmad", "Serve as local mobility anchor (RFC 5213) until SIGTERM.", load_config, run)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from common.config import BindingLifetime, Extension, NetworkAccessIdentifier, Seconds, Section, load, only_once
+from common.config import BindingLifetime, Extension, NetworkAccessIdentifier, Port, Seconds, Section, load, only_once
 from common.errors import ConfigError
 from common.schemes import SchemeName
 
@@ -21,6 +21,8 @@ class Lma(Section, frozen=True, kw_only=True):
     prefix_pools: tuple[IPv6Network, ...] = ()
     control_socket: Path = Path("/run/context-reflector/lmad.sock")
     journal: Path | None = None
+    metrics_address: IPv6Address | None = None
+    metrics_port: Port = 9213
     max_lifetime: BindingLifetime = 3600
     min_delay_before_bce_delete: Seconds = 10.0
     timestamp_validity_window: Seconds = 0.3

@@ -3,9 +3,22 @@
 from collections.abc import Callable
 
 from common.daemon import Shell
-from lmad.binding_cache import State
+from common.metrics import Sessions
+from lmad.binding_cache import BindingCacheEntry, State
 from lmad.handover.context_reflector import Handover
 from lmad.lma import LocalMobilityAnchor
+
+
+def bindings(core: LocalMobilityAnchor) -> Sessions[BindingCacheEntry]:
+    """As a metric."""
+    return Sessions(
+        name="bindings",
+        meaning="entries of the binding cache",
+        labels=("state", "proxy_coa"),
+        entries=lambda: core.binding_cache,
+        labels_of=lambda bce: (bce.state.value, str(bce.proxy_coa)),
+        every=lambda: ((state.value, str(mag)) for mag in core.domain.mags for state in State),
+    )
 
 
 def subjects(core: LocalMobilityAnchor, shell: Shell, clock: Callable[[], float]) -> dict[str, Callable[[], object]]:
@@ -51,14 +64,10 @@ def subjects(core: LocalMobilityAnchor, shell: Shell, clock: Callable[[], float]
         used = [bce.proxy_coa for bce in core.binding_cache]
         return [{"address": str(mag), "bindings": used.count(mag)} for mag in sorted(core.domain.mags)]
 
-    def counters() -> dict[str, int]:
-        kernel = {f"kernel-dropped-{reason}": count for reason, count in shell.data_plane.drops().items()}
-        return dict(sorted(shell.counters.items())) | kernel
-
     return {
         "bindings": bindings,
         "contexts": contexts,
         "holds": shell.data_plane.holds,
         "mags": mags,
-        "counters": counters,
+        "counters": shell.counters,
     }

@@ -14,9 +14,12 @@ from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import MAG, LinuxDataPlane
 from common.journal import Journal
+from common.metrics import metrics
 from common.mh import codec
 from common.mh.messages import MnId
 from common.mh.raw_socket import open_mh_socket
+from common.phases import MAG_PHASES
+from common.trace import trace
 from magd.attachment.link import LinkSource
 from magd.attachment.router_solicitation import RouterSolicitationSource
 from magd.binding_update_list import SERVED
@@ -24,7 +27,7 @@ from magd.config import MagdConfig, load_config
 from magd.handover import SCHEMES
 from magd.mag import MobileAccessGateway
 from magd.router_advertisement import Advertiser
-from magd.show import subjects
+from magd.show import mobile_nodes, subjects
 
 
 def run(config: MagdConfig) -> None:
@@ -103,14 +106,16 @@ async def _serve(config: MagdConfig, core: MobileAccessGateway, shell: Shell) ->
         "show": lambda subject: show(what, subject),
         "attach": attach,
         "detach": detach,
+        "trace": lambda mn_id: trace(shell.journal, mn_id),
         "handover": handover,
     }
     links = LinkSource(
         mag.access_interfaces if "link" in mag.attachment else (), told(core.link_up), told(core.link_down)
     )
     solicitations = RouterSolicitationSource(mag.access_interfaces, solicited)
+    scrapes = (mag.metrics_address, mag.metrics_port)
     async with ControlServer(mag.control_socket, commands):
-        with ExitStack() as sources:
+        with ExitStack() as sources, metrics(scrapes, shell, mobile_nodes(core), MAG_PHASES, time.monotonic):
             for source in (solicitations, links):
                 sources.callback(source.close)
             await shell.serve(start_sources)

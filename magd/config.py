@@ -11,6 +11,7 @@ from common.config import (
     Extension,
     LinkLayerId,
     NetworkAccessIdentifier,
+    Port,
     Seconds,
     Section,
     load,
@@ -33,6 +34,8 @@ class Mag(Section, frozen=True, kw_only=True):
     timestamp_based_approach_in_use: bool = True  # RFC 5213 section 9.3: the same in a whole domain
     control_socket: Path = Path("/run/context-reflector/magd.sock")
     journal: Path | None = None
+    metrics_address: IPv6Address | None = None
+    metrics_port: Port = 9214
 
 
 class ContextReflector(Section, frozen=True, kw_only=True):

@@ -4,11 +4,24 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from common.daemon import Shell
-from magd.binding_update_list import State
+from common.metrics import Sessions
+from magd.binding_update_list import BindingUpdateListEntry, State
 from magd.config import MagdConfig
 from magd.mag import MobileAccessGateway
 
 KEPT = frozenset({State.LEFT, State.AWAITED})
+
+
+def mobile_nodes(core: MobileAccessGateway) -> Sessions[BindingUpdateListEntry]:
+    """As a metric."""
+    return Sessions(
+        name="mobile_nodes",
+        meaning="entries of the binding update list",
+        labels=("state",),
+        entries=core.binding_update_list.values,
+        labels_of=lambda entry: (entry.state.value,),
+        every=lambda: ((state.value,) for state in State),
+    )
 
 
 def subjects(
@@ -54,8 +67,4 @@ def subjects(
         users = [entry for entry in core.binding_update_list.values() if entry.lma == config.mag.lma]
         return [{"address": str(config.mag.lma), "mobile_nodes": len(users), "tunnel_mtu": core.mtu}]
 
-    def counters() -> dict[str, int]:
-        kernel = {f"kernel-dropped-{reason}": count for reason, count in shell.data_plane.drops().items()}
-        return dict(sorted(shell.counters.items())) | kernel
-
-    return {"mobile-nodes": mobile_nodes, "contexts": contexts, "lmas": lmas, "counters": counters}
+    return {"mobile-nodes": mobile_nodes, "contexts": contexts, "lmas": lmas, "counters": shell.counters}

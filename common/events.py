@@ -1,0 +1,110 @@
+"""Every event that a daemon counts and logs, what kind it is, and what an operator should know about it.
+
+A name that ends with `-*` stands for all that begin so: what follows is the reason, a status or a message. The table in
+docs/operating.md says the same (a test compares them).
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from logging import ERROR, INFO, WARNING
+
+
+class Kind(Enum):
+    """What an event says about the message that led to it, if one did."""
+
+    DONE = "accepted"  # nothing against it
+    REFUSED = "refused"  # answered with a no
+    IGNORED = "ignored"  # dropped without an answer of its own
+    FAILED = "failed"  # the kernel or the network did not do what was to be done
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`level` is one of the logging module; journald shows it as a priority."""
+
+    level: int
+    kind: Kind
+    meaning: str
+
+
+EVENTS = {
+    # Both daemons.
+    "started": Event(INFO, Kind.DONE, "the daemon serves"),
+    "malformed-*": Event(INFO, Kind.IGNORED, "octets that are no message; the reason is one of `codec.decode`"),
+    "unknown-mh-type": Event(
+        INFO, Kind.IGNORED, "a Mobility Header type that is not spoken here: a Binding Error goes back"
+    ),
+    "unexpected-*": Event(INFO, Kind.IGNORED, "a message that this node, or the scheme that it runs, has no use for"),
+    "unauthorized-source": Event(WARNING, Kind.IGNORED, "a message from an address that is no configured peer"),
+    "context-not-supported": Event(
+        INFO, Kind.DONE, "the peer does not know the extension and is served as RFC 5213 says"
+    ),
+    "data-plane-refused": Event(
+        ERROR, Kind.FAILED, "the kernel refused a tunnel, route, rule or queue; the reason follows"
+    ),
+    "send-failed": Event(WARNING, Kind.FAILED, "a message could not be sent: no route, or it does not fit its format"),
+    "socket-error": Event(INFO, Kind.DONE, "the network reported an ICMP error about a message of ours"),
+    # The anchor.
+    "refused-*": Event(
+        WARNING, Kind.REFUSED, "a Proxy Binding Update or context was refused; the reason is the status' name"
+    ),
+    "deregistration-ignored": Event(
+        INFO, Kind.IGNORED, "a de-registration by a MAG that does not serve the MN (5.3.5)"
+    ),
+    "binding-deleted": Event(INFO, Kind.DONE, "nobody registered the MN within min_delay_before_bce_delete"),
+    "registered-binding-expired": Event(INFO, Kind.DONE, "the lifetime of a binding ran out without a refresh"),
+    "context-binding-expired": Event(
+        WARNING, Kind.DONE, "the MN came nowhere within context_lifetime; what was held is gone"
+    ),
+    "hold-started": Event(INFO, Kind.DONE, "packets for the MN wait in the kernel from now on"),
+    "hold-released": Event(INFO, Kind.DONE, "they have gone out, in order"),
+    "context-unacknowledged": Event(
+        WARNING, Kind.DONE, "the new MAG did not acknowledge a context, though asked twice"
+    ),
+    "context-part-repeated": Event(INFO, Kind.IGNORED, "a part of a context that was here already"),
+    "context-part-without-context": Event(INFO, Kind.IGNORED, "a part of a context that nobody knows"),
+    "acknowledgement-without-context": Event(INFO, Kind.IGNORED, "the acknowledgement of a context that nobody knows"),
+    "revocation-unanswered": Event(WARNING, Kind.DONE, "a MAG did not answer a revocation, though asked twice"),
+    "bra-without-bri": Event(INFO, Kind.IGNORED, "the answer to a revocation that nobody waits for"),
+    # The gateway.
+    "attached": Event(INFO, Kind.DONE, "the MN has come"),
+    "detached": Event(INFO, Kind.DONE, "the MN has left"),
+    "removed": Event(INFO, Kind.DONE, "nothing of the MN is left here"),
+    "unknown-mobile-node": Event(WARNING, Kind.IGNORED, "somebody without a policy profile: no service"),
+    "handover-announced": Event(INFO, Kind.DONE, "the MN is about to leave, for the MAG named"),
+    "handover-not-announced": Event(
+        INFO, Kind.IGNORED, "an announced move that the scheme, or the MN's state, has no use for"
+    ),
+    "pbu-refused-*": Event(
+        WARNING, Kind.REFUSED, "the LMA refused to serve the MN; the number is the status (RFC 5213 8.9)"
+    ),
+    "context-refused-*": Event(WARNING, Kind.REFUSED, "the LMA refused a context; the number is the status"),
+    "pba-options-differ": Event(
+        ERROR, Kind.IGNORED, "the LMA's answer names another access than asked for (6.9.1.2): no service"
+    ),
+    "pba-without-pbu": Event(INFO, Kind.IGNORED, "an answer that nobody waits for: late, or a repetition"),
+    "deregistration-unanswered": Event(WARNING, Kind.DONE, "the LMA did not answer a de-registration within a second"),
+    "registration-expired": Event(
+        WARNING, Kind.DONE, "the LMA did not extend a registration in time; it is asked anew"
+    ),
+    "context-stored": Event(INFO, Kind.DONE, "the context of an MN has come, which is awaited now"),
+    "context-stale": Event(INFO, Kind.IGNORED, "a context for an MN that is served here already"),
+    "context-expired": Event(INFO, Kind.DONE, "a context ran out before its MN came"),
+    "advertisement-failed": Event(WARNING, Kind.FAILED, "a Router Advertisement could not be sent: the link went down"),
+}
+_UNKNOWN = Event(INFO, Kind.DONE, "")
+
+
+@cache
+def pattern(name: str) -> str | None:
+    """The key of `EVENTS` that the event belongs to."""
+    if name in EVENTS:
+        return name
+    return max((key for key in EVENTS if key.endswith("*") and name.startswith(key[:-1])), key=len, default=None)
+
+
+def event(name: str) -> Event:
+    """Raises nothing: an event that the table lacks is information (and a test finds it)."""
+    key = pattern(name)
+    return EVENTS[key] if key else _UNKNOWN

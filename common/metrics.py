@@ -1,0 +1,91 @@
+"""Metrics for Prometheus: what the daemon counts anyway, read when somebody asks. docs/operating.md lists them all.
+
+Nothing of it is on the packet path but the clock of handover phases (phases.py), while metrics are served.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+from typing import Generic, TypeVar
+
+from common.daemon import Shell
+from common.phases import Histogram, Phase, Phases
+
+SWITCH_INTERVAL_S = 0.0005  # the event loop waits no longer for the thread that answers a scrape
+Labels = tuple[str, ...]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sessions(Generic[T]):
+    """The gauge `name`: how many of `entries()`, which do not change, have the same labels.
+
+    `every` are the labels that are shown even if there is none.
+    """
+
+    name: str
+    meaning: str
+    labels: Labels
+    entries: Callable[[], Iterable[T]]
+    labels_of: Callable[[T], Labels]
+    every: Callable[[], Iterable[Labels]]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[T]):
+    """What a scrape shows, taken at one moment in the event loop; everything that takes time comes later."""
+
+    sessions: Sessions[T]
+    entries: Sequence[T]
+    every: Sequence[Labels]
+    messages: Counter[tuple[str, str, str]]  # by direction, name, outcome
+    events: Counter[str]
+    kernel_drops: dict[str, int]
+    holds: list[dict[str, object]]
+    phases: dict[str, Histogram] = field(default_factory=dict)
+
+    def counted(self) -> dict[Labels, int]:
+        return {**dict.fromkeys(self.every, 0), **Counter(map(self.sessions.labels_of, self.entries))}
+
+
+def take(shell: Shell, sessions: Sessions[T], phases: Phases) -> Snapshot[T]:
+    return Snapshot(
+        sessions,
+        list(sessions.entries()),
+        list(sessions.every()),
+        Counter(shell.messages),
+        Counter(shell.events),
+        shell.data_plane.drops(),
+        shell.data_plane.holds(),
+        {name: histogram.copy() for name, histogram in phases.histograms.items()},
+    )
+
+
+@contextmanager
+def metrics(
+    listen: tuple[IPv6Address | None, int],
+    shell: Shell,
+    sessions: Sessions[T],
+    phases: Sequence[Phase],
+    clock: Callable[[], float],
+) -> Iterator[None]:
+    """Serve them meanwhile at this address and port, if there is an address. To be entered in the event loop."""
+    address, port = listen
+    if address is None:
+        yield
+        return
+    from common.exposition import served  # noqa: PLC0415 - prometheus_client takes a tenth of a second
+
+    watched = Phases(phases, clock)
+    shell.journal.listeners.append(watched.hear)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        with served(address, port, lambda: take(shell, sessions, watched)):
+            yield
+    finally:
+        sys.setswitchinterval(interval)
+        shell.journal.listeners.remove(watched.hear)
