@@ -7,7 +7,7 @@ carries them out; the tests compare them.
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
-from common.mh.messages import Message, MnId
+from common.mh.messages import BindingError, Message, MnId
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +106,14 @@ class HoldUplink:
 
 
 Action = Send | Forward | Advertise | HoldUplink | Note
+
+UNRECOGNIZED_MH_TYPE = 2  # status of a Binding Error, RFC 6275 section 6.1.9
+
+
+def unexpected(source: IPv6Address, message: Message) -> list[Action]:
+    """What a core says to a message that its scheme has no use for: the peer learns that it is not spoken here."""
+    if isinstance(message, BindingError):
+        return [Note(f"unexpected-{message.name}", peer=source, detail=f"status {message.status}")]
+    mn_id = getattr(message, "mn_id", None)
+    error = BindingError(status=UNRECOGNIZED_MH_TYPE)
+    return [Note(f"unexpected-{message.name}", mn_id, source), Send(source, error)]

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from ipaddress import IPv6Address
 from typing import Protocol
 
-from common.actions import Action, Advertise, Forward, HoldUplink, Note, Send, ToPeer
+from common.actions import UNRECOGNIZED_MH_TYPE, Action, Advertise, Forward, HoldUplink, Note, Send, ToPeer
 from common.dataplane.interface import DataPlane
 from common.errors import DataPlaneError, MalformedMessage, UnknownMhType
 from common.events import Kind, event
@@ -27,7 +27,6 @@ from common.mh.codec import decode, encode
 from common.mh.messages import BindingError, Message
 
 JOURNAL_DELAY = 0.2  # seconds
-UNRECOGNIZED_MH_TYPE = 2  # status of a Binding Error, RFC 6275 section 6.1.9
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ What a scheme does is in `lmad/handover` and `magd/handover`; docs/schemes.md sa
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-SchemeName = Literal["pmipv6", "context-reflector"]
+SchemeName = Literal["pmipv6", "context-reflector", "fast-handover"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +20,6 @@ class Scheme:
 SCHEMES: dict[str, Scheme] = {
     "pmipv6": Scheme(),
     "context-reflector": Scheme(predictive=True, contexts=True),
+    "fast-handover": Scheme(predictive=True),
 }
 assert set(SCHEMES) == set(get_args(SchemeName))

@@ -35,6 +35,9 @@ class HandoverState(Protocol):
     @property
     def deadline(self) -> float: ...
 
+    def describe(self) -> dict[str, object]:
+        """For people to read, JSON-ready."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BindingCacheEntry:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from common.mh.messages import MnId, ProxyBindingUpdate, Status
+from common.mh.messages import Message, MnId, ProxyBindingUpdate, Status
 from lmad.binding_cache import BindingCache
 from lmad.config import MobileNode
 
@@ -16,11 +16,15 @@ SEQUENCE_SPACE = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A PBU with what it is judged by. `utc` is this LMA's clock, seconds since 1970."""
+    """A PBU with what it is judged by. `utc` is this LMA's clock, seconds since 1970.
+
+    `asked`: the request of a scheme's own that is judged as this PBU.
+    """
 
     source: IPv6Address
     pbu: ProxyBindingUpdate
     utc: float
+    asked: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)

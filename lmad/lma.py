@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
-from common.actions import Action, Forward, Note, Send
+from common.actions import Action, Forward, Note, Send, unexpected
 from common.errors import DataPlaneError
 from common.mh.messages import (
     ALL_ZERO_ADDRESS,
     ALL_ZERO_PREFIX,
     AccessTechnologyType,
-    BindingError,
     HandoffIndicator,
     Message,
     MnId,
@@ -100,10 +99,12 @@ class LocalMobilityAnchor:
         if source not in self.domain.mags:
             yield Note("unauthorized-source", peer=source, detail=message.name)
             return
+        if (pbu := self._scheme.as_update(message)) is not None:
+            yield from self._requested(source, message, pbu, now)
+            return
         answer = self._scheme.received(source, message, self.binding_cache, now)
         if answer is None:
-            detail = f"status {message.status}" if isinstance(message, BindingError) else ""
-            yield Note(f"unexpected-{message.name}", peer=source, detail=detail)
+            yield from unexpected(source, message)
             return
         after, extra = answer
         if after is not None:
@@ -111,6 +112,24 @@ class LocalMobilityAnchor:
             assert before is not None
             yield from self._put(before, after)
         yield from extra
+
+    def _requested(
+        self, source: IPv6Address, message: Message, pbu: ProxyBindingUpdate, now: float
+    ) -> Iterator[Action]:
+        """A request of the scheme's own, which amounts to this PBU: the same checks, then the scheme decides."""
+        request = Request(source, pbu, self._utc(now), message)
+        status = verdict(request, self.domain, self.binding_cache)
+        session = find_session(pbu, source, self.binding_cache) if status is None else status
+        if isinstance(session, Status):
+            yield from self._refused(request, session)
+            return
+        after = self._scheme.requested(source, message, session, now)
+        if after is None:
+            yield Note(f"ignored-{message.name}", pbu.mn_id, source)
+        elif isinstance(after, Refusal):
+            yield from self._refused(request, after.status, after.reason)
+        else:
+            yield from self._accepted(request, session, after)
 
     def _update(self, source: IPv6Address, pbu: ProxyBindingUpdate, now: float) -> Iterator[Action]:
         """Section 5.3.1."""
@@ -197,7 +216,8 @@ class LocalMobilityAnchor:
         self._last_change = request, before, after
         yield from self._put(before, after)
         pba = self._answer(request, Status.ACCEPTED, after.lifetime, after.hnps, after.link_local)
-        yield Send(request.source, self._scheme.acknowledge(pba, request.pbu, before, after))
+        pba = self._scheme.acknowledge(pba, request.pbu, before, after)
+        yield Send(request.source, self._scheme.answer(pba, request.asked))
         yield from self._scheme.follow_up(before, after, request.pbu)
 
     def _put(self, before: BindingCacheEntry | None, bce: BindingCacheEntry) -> Iterator[Action]:
@@ -264,7 +284,8 @@ class LocalMobilityAnchor:
 
     def _refuse(self, request: Request, status: Status) -> Send:
         hnps = request.pbu.hnps or (ALL_ZERO_PREFIX,)
-        return Send(request.source, self._answer(request, status, 0, hnps, request.pbu.link_local))
+        pba = self._answer(request, status, 0, hnps, request.pbu.link_local)
+        return Send(request.source, self._scheme.answer(pba, request.asked))
 
     def _answer(
         self,

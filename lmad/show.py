@@ -37,6 +37,7 @@ def subjects(core: LocalMobilityAnchor, shell: Shell, clock: Callable[[], float]
                 "lifetime_s": bce.lifetime,
                 "remaining_s": round(bce.expires - now, 1),
                 "sequence": bce.sequence,
+                "handover": bce.handover.describe() if bce.handover else None,
             }
             for bce in core.binding_cache
         ]

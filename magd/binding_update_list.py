@@ -6,7 +6,14 @@ from ipaddress import IPv6Address, IPv6Network
 from math import inf
 
 from common.actions import Action
-from common.mh.messages import ContextData, HandoffIndicator, MnId, ProxyBindingUpdate, Timestamp
+from common.mh.messages import (
+    ContextData,
+    FastProxyBindingUpdate,
+    HandoffIndicator,
+    MnId,
+    ProxyBindingUpdate,
+    Timestamp,
+)
 
 INITIAL_BINDACK_TIMEOUT = 1.0  # RFC 6275 section 12, seconds
 MAX_BINDACK_TIMEOUT = 32.0
@@ -33,7 +40,7 @@ TRANSITIONS: dict[State | None, frozenset[State | None]] = {
     ),
     State.DEREGISTERING: frozenset({State.DEREGISTERING, State.REGISTERING, State.LEFT, State.AWAITED, None}),
     State.REFUSED: frozenset({State.REGISTERING, None}),
-    State.LEFT: frozenset({State.LEFT, State.REGISTERING, State.AWAITED, None}),
+    State.LEFT: frozenset({State.LEFT, State.REGISTERING, State.DEREGISTERING, State.AWAITED, None}),
     State.AWAITED: frozenset({State.AWAITED, State.REGISTERING, State.LEFT, None}),
 }
 SERVED = frozenset({State.REGISTERED, State.REFRESHING})
@@ -41,9 +48,12 @@ SERVED = frozenset({State.REGISTERED, State.REFRESHING})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outstanding:
-    """A PBU without an answer; `timeout` in seconds doubles with each retransmission (RFC 6275 section 11.8)."""
+    """A PBU, or what a scheme sends in its place, without an answer.
 
-    pbu: ProxyBindingUpdate
+    `timeout` in seconds doubles with each retransmission (RFC 6275 section 11.8).
+    """
+
+    pbu: ProxyBindingUpdate | FastProxyBindingUpdate
     sent: float
     timeout: float = INITIAL_BINDACK_TIMEOUT
 

@@ -46,6 +46,17 @@ class ContextReflector(Section, frozen=True, kw_only=True):
     hold_packets: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1024
 
 
+class FastHandover(Section, frozen=True, kw_only=True):
+    """[fast_handover]: `neighbours` as in [context_reflector]; `wait`: how long an MN that was announced is waited for.
+
+    So long the new MAG holds packets for it, and the old one goes on being its router if it stays.
+    """
+
+    neighbours: tuple[IPv6Address, ...] = ()
+    wait: Seconds = 5.0
+    hold_packets: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1024
+
+
 class OpaqueContext(Section, frozen=True, kw_only=True):
     """[[mobile_node.opaque_context]]: octets that travel with the MN; `hex` or `file` gives them."""
 
@@ -84,6 +95,7 @@ class MagdConfig(Section, frozen=True, kw_only=True):
 
     mag: Mag
     context_reflector: ContextReflector = ContextReflector()
+    fast_handover: FastHandover = FastHandover()
     extension: Extension = Extension()
     mobile_node: tuple[MobileNode, ...] = ()
 

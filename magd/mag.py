@@ -10,12 +10,11 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from math import inf
 
-from common.actions import Action, Advertise, Forward, Note, Send
+from common.actions import Action, Advertise, Forward, Note, Send, unexpected
 from common.errors import DataPlaneError
 from common.mh.messages import (
     ALL_ZERO_PREFIX,
     AccessTechnologyType,
-    BindingError,
     HandoffIndicator,
     Message,
     MnId,
@@ -102,10 +101,10 @@ class MobileAccessGateway:
     def handover(self, mn_id: MnId, nmag: IPv6Address | None, now: float) -> list[Action]:
         """The MN is about to leave for that MAG: it is de-registered while it is still served."""
         entry = self.binding_update_list.get(mn_id)
-        if entry is None or entry.state not in SERVED or not self._scheme.predictive:
+        going = self._scheme.announced(entry, nmag) if entry and entry.state in SERVED else None
+        if going is None:
             return [Note("handover-not-announced", mn_id)]
-        going = replace(unserved(entry, State.DEREGISTERING), lifetime=entry.lifetime, nmag=nmag)
-        note = Note("handover-announced", mn_id, nmag)
+        note = Note("handover-announced", mn_id, going.nmag)
         return [note, *self._request(entry, going, 0, HandoffIndicator.UNKNOWN, now)]
 
     # What the LMA, the clock and the kernel say.
@@ -131,6 +130,8 @@ class MobileAccessGateway:
         entry = self.binding_update_list.get(forward.mn_id)
         if entry is None or forward.forwarding is None:
             return [note]
+        if entry.state is State.AWAITED:
+            return [note, *self._remove(entry), *self._scheme.unprepared(entry)]
         self.binding_update_list[entry.mn_id] = replace(unserved(entry, State.REFUSED), hnps=())
         pbu = self._pbu(entry, 0, HandoffIndicator.UNKNOWN, now)
         return [note, Forward(entry.mn_id, entry.hnps, None), Send(entry.lma, pbu)]
@@ -147,7 +148,11 @@ class MobileAccessGateway:
         yield Note("attached", mn_id, detail=interface)
         if entry and (known := self._scheme.resumed(entry)):
             back = replace(
-                unserved(known, State.REGISTERING), interface=interface, present=True, lifetime=known.lifetime
+                unserved(known, State.REGISTERING),
+                interface=interface,
+                present=True,
+                nmag=None,
+                lifetime=known.lifetime,
             )
             handoff = HandoffIndicator.BETWEEN_MAGS if entry.state is State.AWAITED else HandoffIndicator.UNKNOWN
             yield from self._request(entry, back, self._mag.lifetime, handoff, now)
@@ -190,13 +195,15 @@ class MobileAccessGateway:
 
     def _expired(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
         if entry.state is State.DEREGISTERING:  # 6.9.1.4: the answer is not waited for longer than this
-            yield Note("deregistration-unanswered", entry.mn_id, entry.lma)
+            if entry.outstanding and isinstance(entry.outstanding.pbu, ProxyBindingUpdate):
+                yield Note("deregistration-unanswered", entry.mn_id, entry.lma)
             yield from self._steps(self._scheme.deregistered(entry, None, now), now)
         elif entry.state in (State.LEFT, State.AWAITED):
             yield Note("context-expired", entry.mn_id)
-            yield from self._remove(entry)
             if entry.present:  # the announced handover did not happen
                 yield from self._attached(entry.mn_id, entry.interface, now)
+            else:
+                yield from self._remove(entry)
         elif entry.expires <= now:
             yield Note("registration-expired", entry.mn_id, entry.lma)
             without = unserved(entry, State.REGISTERING)
@@ -220,10 +227,10 @@ class MobileAccessGateway:
     ) -> Iterator[Action]:
         """Store the entry with a PBU outstanding, and send it."""
         pbu = self._pbu(entry, lifetime, handoff, now)
-        pbu, behind = self._scheme.request(entry, pbu)
-        yield Send(entry.lma, pbu)
+        request, behind = self._scheme.request(entry, pbu)
+        yield Send(entry.lma, request)
         yield from behind
-        outstanding = Outstanding(pbu=pbu, sent=now)
+        outstanding = Outstanding(pbu=request, sent=now)
         yield from self._store(before, replace(entry, outstanding=outstanding, timestamp=pbu.timestamp))
 
     def _retransmit(self, entry: BindingUpdateListEntry, outstanding: Outstanding, now: float) -> Iterator[Action]:
@@ -259,8 +266,7 @@ class MobileAccessGateway:
         entry = self.binding_update_list.get(mn_id) if mn_id else None
         steps = self._scheme.received(source, message, entry, now)
         if steps is None:
-            detail = f"status {message.status}" if isinstance(message, BindingError) else ""
-            yield Note(f"unexpected-{message.name}", mn_id, source, detail)
+            yield from unexpected(source, message)
         else:
             yield from self._steps(steps, now)
 
@@ -293,14 +299,17 @@ class MobileAccessGateway:
 
     def _reforward(
         self, before: BindingUpdateListEntry | None, after: BindingUpdateListEntry | None
-    ) -> Iterator[Forward]:
+    ) -> Iterator[Action]:
         old = self._scheme.forwarding(before) if before else None
         new = self._scheme.forwarding(after) if after else None
+        was_held = old is not None and old.held
         if before and old and (not after or not new or after.hnps != before.hnps):
             yield Forward(before.mn_id, before.hnps, None)
             old = None
         if after and new and new != old:
             yield Forward(after.mn_id, after.hnps, new)
+            if new.held != was_held:
+                yield Note("hold-started" if new.held else "hold-released", after.mn_id)
 
     def _advertisement(self, entry: BindingUpdateListEntry) -> Advertise:
         lifetime = entry.lifetime or self._mag.lifetime

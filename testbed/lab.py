@@ -179,11 +179,11 @@ class Lab(View):
             )
         interfaces = [mn.access_interface for mn in mns]
         others = [str(self.topology.addresses[mag]) for mag in self.topology.mags if mag != node]
-        reflector = {"neighbours": others}
         return _toml(
             {
                 "mag": [{**common, "lma": str(LMAA), "access_interfaces": interfaces}],
-                "context_reflector": [reflector],
+                "context_reflector": [{"neighbours": others}],
+                "fast_handover": [{"neighbours": others}],
             },
             {"mobile_node": [self._profile(mn) for mn in mns]},
         )

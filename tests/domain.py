@@ -22,7 +22,7 @@ from lmad.config import Mag as LmadMag
 from lmad.config import MobileNode as Subscriber
 from lmad.lma import LocalMobilityAnchor
 from magd.config import ContextReflector as MagdReflector
-from magd.config import Mag, MagdConfig, MobileNode
+from magd.config import FastHandover, Mag, MagdConfig, MobileNode
 from magd.mag import MobileAccessGateway
 
 LMAA = IPv6Address("2001:db8:0:ff::1")
@@ -56,11 +56,14 @@ def lma_config(mags: int = 2, mns: int = 1, reflector: LmadReflector | None = No
     )
 
 
-def mag_config(number: int, mns: int = 1, reflector: MagdReflector | None = None, **options: object) -> MagdConfig:
+def mag_config(
+    number: int, mns: int = 1, neighbours: tuple[IPv6Address, ...] = (), wait: float = 5.0, **options: object
+) -> MagdConfig:
     interfaces = tuple(f"acc{mn}" for mn in range(1, mns + 1))
     return MagdConfig(
         mag=Mag(address=mag_address(number), lma=LMAA, access_interfaces=interfaces, **options),  # type: ignore[arg-type]
-        context_reflector=reflector or MagdReflector(),
+        context_reflector=MagdReflector(neighbours=neighbours),
+        fast_handover=FastHandover(neighbours=neighbours, wait=wait),
         mobile_node=tuple(
             MobileNode(mn_id=str(mn_id(mn)), ll_id=mac(mn), interface=f"acc{mn}")  # type: ignore[arg-type]
             for mn in range(1, mns + 1)
@@ -95,7 +98,7 @@ class Domain:
         gateways = {}
         for number in range(1, mags + 1):
             neighbours = (mag_address(number % mags + 1),) if neighbours_known else ()
-            config = mag_config(number, mns, MagdReflector(neighbours=neighbours), scheme=scheme)
+            config = mag_config(number, mns, neighbours, scheme=scheme)
             gateways[mag_address(number)] = MobileAccessGateway(config, utc, sequence=1000 * number)
         return cls(LocalMobilityAnchor(lma_config(mags, mns, reflector, scheme=scheme), utc), gateways)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from common.actions import Forwarding, ToAccess, ToPeer
+from common.schemes import SCHEMES
 from lmad.binding_cache import State
 from lmad.config import ContextReflector
 from lmad.handover.context_reflector import Handover
@@ -26,7 +27,7 @@ class Roaming(RuleBasedStateMachine):
     remaining: list[list[float]]
 
     @initialize(
-        scheme=st.sampled_from(["pmipv6", "context-reflector"]),
+        scheme=st.sampled_from(sorted(SCHEMES)),
         downlink=st.sampled_from(["hold", "forward"]),
         order=st.sampled_from(["strict", "fast"]),
         acknowledge=st.booleans(),

@@ -65,6 +65,9 @@ class Handover:
     def deadline(self) -> float:
         return self.resend_at
 
+    def describe(self) -> dict[str, object]:
+        return {"pmag": str(self.pmag), "nmag": str(self.nmag) if self.nmag else None}
+
     @property
     def pieces(self) -> tuple[ContextData, ...]:
         """The context as far as it has come."""

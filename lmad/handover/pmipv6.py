@@ -46,6 +46,20 @@ class Pmipv6:
         """What is to be done once that answer has gone."""
         return []
 
+    def as_update(self, message: Message) -> ProxyBindingUpdate | None:
+        """A request of the scheme's own as the PBU that it amounts to: as that it is judged (section 5.3.1)."""
+        return None
+
+    def requested(
+        self, source: IPv6Address, message: Message, bce: BindingCacheEntry | None, now: float
+    ) -> BindingCacheEntry | Refusal | None:
+        """The entry after such a request, which has passed the checks; None: it is ignored, without an answer."""
+        return None
+
+    def answer(self, pba: ProxyBindingAck, asked: Message | None) -> Message:
+        """What goes out as the answer to a request of the scheme's own; None: to a PBU."""
+        return pba
+
     def received(
         self, source: IPv6Address, message: Message, cache: BindingCache, now: float
     ) -> tuple[BindingCacheEntry | None, list[Action]] | None:

@@ -3,11 +3,12 @@
 The base of every scheme: what another one does differently it overrides here, and nowhere else.
 """
 
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from common.actions import Action, Forwarding, ToAccess
-from common.mh.messages import Message, ProxyBindingAck, ProxyBindingUpdate
-from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, State, Step
+from common.mh.messages import FastProxyBindingUpdate, Message, ProxyBindingAck, ProxyBindingUpdate
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, State, Step, unserved
 from magd.config import MagdConfig
 from magd.numbering import Numbering
 
@@ -41,10 +42,19 @@ class Pmipv6:
             return Forwarding(ToAccess(entry.interface, entry.mn_ll_id), uplink_to=entry.lma)
         return None
 
+    def announced(self, entry: BindingUpdateListEntry, nmag: IPv6Address | None) -> BindingUpdateListEntry | None:
+        """The entry of an MN that is still served and about to leave, for that MAG if it is known.
+
+        None: nothing is done before it has left.
+        """
+        if not self.predictive:
+            return None
+        return replace(unserved(entry, State.DEREGISTERING), lifetime=entry.lifetime, nmag=nmag)
+
     def request(
         self, entry: BindingUpdateListEntry, pbu: ProxyBindingUpdate
-    ) -> tuple[ProxyBindingUpdate, list[Action]]:
-        """A PBU that is about to go out, and what goes right behind it; a scheme may add to both."""
+    ) -> tuple[ProxyBindingUpdate | FastProxyBindingUpdate, list[Action]]:
+        """A PBU that is about to go out, and what goes right behind it; a scheme may add to both, or replace it."""
         return pbu, []
 
     def resumed(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry | None:
@@ -68,6 +78,10 @@ class Pmipv6:
     ) -> list[Step] | None:
         """A message of the scheme's own about an MN; None: not one of ours."""
         return None
+
+    def unprepared(self, entry: BindingUpdateListEntry) -> list[Action]:
+        """The kernel refused the path of an MN that is not here yet; its entry is removed."""
+        return []
 
     def refused(self, interface: str) -> list[Action]:
         """The MN on this access link gets no service."""

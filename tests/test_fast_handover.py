@@ -1,0 +1,521 @@
+"""The Fast Handover Scheme between pure cores in virtual time, with packets: what it saves and what it does not.
+
+The downlink waits at the nMAG; what an MN sends through pMAG behind the Fast PBU is refused by the LMA, as specified.
+"""
+
+from dataclasses import replace
+from ipaddress import IPv6Address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.actions import Forwarding, Send, ToAccess, ToPeer
+from common.mh.messages import (
+    BindingError,
+    FastProxyBindingAck,
+    FastProxyBindingUpdate,
+    Message,
+    MnId,
+    ProxyBindingAck,
+    ProxyBindingUpdate,
+    ReverseProxyBindingAck,
+    ReverseProxyBindingUpdate,
+    Status,
+    Timestamp,
+)
+from lmad.binding_cache import State
+from lmad.lma import LocalMobilityAnchor
+from magd.binding_update_list import State as MagState
+from magd.mag import MobileAccessGateway
+from tests.domain import LMAA, lma_config, mac, mag_address, mag_config, mn_id, utc
+from tests.packets import HNP, PacketDomain
+from tests.test_domain import check_invariants
+
+MN: MnId = mn_id(1)
+PMAG, NMAG, THIRD = mag_address(1), mag_address(2), mag_address(3)
+LATE_UPLINK = "uplink not accepted"
+ON_OLD_PATH = f"{PMAG}: MN gone"
+
+
+def begin(mags: int = 2, known: bool = True, rtt: float = 0.01) -> PacketDomain:
+    domain = PacketDomain.make(mags, scheme="fast-handover", neighbours_known=known)
+    domain.one_way = rtt / 2
+    domain.arrive(1)
+    domain.run(1.0)
+    return domain
+
+
+def announce(domain: PacketDomain, nmag: IPv6Address | None = NMAG) -> None:
+    assert domain.here
+    here = mag_address(domain.here)
+    domain.perform(here, domain.mags[here].handover(MN, nmag, domain.now))
+
+
+def messages(domain: PacketDomain) -> list[str]:
+    return [action.message.name for _, _, action in domain.log if isinstance(action, Send)]
+
+
+def assert_served_at(domain: PacketDomain, mag: int) -> None:
+    """By that MAG alone, and nothing is left of a handover."""
+    [bce] = domain.lma.binding_cache.of(MN)
+    assert (bce.state, bce.proxy_coa, bce.handover) == (State.REGISTERED, mag_address(mag), None)
+    assert domain.kernel[LMAA] == {HNP: Forwarding(ToPeer(mag_address(mag)))}
+    for number, (address, gateway) in enumerate(domain.mags.items(), 1):
+        assert (MN in gateway.binding_update_list) == (number == mag), address
+    path = domain.kernel[mag_address(mag)][HNP]
+    assert path == Forwarding(ToAccess("acc1", mac(1)), uplink_to=LMAA)
+
+
+def test_messages_go_as_in_the_figure() -> None:
+    domain = begin()
+    domain.log.clear()
+    announce(domain)
+    domain.run(1.02)
+    [bce] = domain.lma.binding_cache.of(MN)
+    assert bce.proxy_coa == NMAG
+    assert bce.handover
+    assert bce.handover.describe() == {"pmag": str(PMAG), "nmag": str(NMAG), "stage": "awaited"}
+    assert domain.kernel[NMAG][HNP].held
+    assert domain.mags[NMAG].binding_update_list[MN].state is MagState.AWAITED
+    domain.leave()
+    domain.run(1.07)
+    domain.arrive(2)
+    domain.run(1.2)
+    assert messages(domain) == ["Fast PBU", "Fast PBA", "Reverse PBU", "Reverse PBA", "PBU", "PBA"]
+    assert domain.notes().count("hold-started") == domain.notes().count("hold-released") == 1
+    [fast], [reverse] = domain.sent(FastProxyBindingUpdate), domain.sent(ReverseProxyBindingUpdate)
+    assert isinstance(fast, FastProxyBindingUpdate)
+    assert isinstance(reverse, ReverseProxyBindingUpdate)
+    assert (fast.nmag, reverse.pmag, reverse.hnps, reverse.mn_ll_id) == (NMAG, PMAG, (HNP,), mac(1))
+    assert (reverse.sequence, reverse.timestamp) == (fast.sequence, fast.timestamp)
+    domain.run(20.0)
+    assert_served_at(domain, 2)
+
+
+@pytest.mark.parametrize("rtt", [0.001, 0.01, 0.05, 0.2])
+@pytest.mark.parametrize("l2", [0.01, 0.05, 0.5])
+@pytest.mark.parametrize("interval", [0.02, 0.002])
+def test_predictive_loses_only_what_comes_up_behind_the_fast_pbu(rtt: float, l2: float, interval: float) -> None:
+    """Announced a round trip before the MN leaves: the old path is empty by then."""
+    domain = begin(rtt=rtt)
+    domain.traffic(interval, until=5.0)
+    domain.run(2.0 + interval / 2)
+    sent_before = domain.uplink_sent
+    announce(domain)
+    domain.run(domain.now + rtt)
+    sent_after = domain.uplink_sent
+    domain.leave()
+    domain.run(domain.now + l2)
+    domain.arrive(2)
+    domain.run(8.0)
+    assert domain.downlink == list(range(domain.downlink_sent))
+    assert domain.lost.pop(LATE_UPLINK, []) == list(range(sent_before, sent_after))
+    assert dict(domain.lost) == {}
+    assert domain.uplink == sorted(domain.uplink)
+    gaps = [b - a for a, b in zip(domain.downlink_times, domain.downlink_times[1:], strict=False)]
+    assert max(gaps) <= l2 + rtt + interval + 1e-6  # from the announcement on nothing is sent down the old path
+
+
+@pytest.mark.parametrize("rtt", [0.001, 0.01, 0.05, 0.2])
+@pytest.mark.parametrize("l2", [0.01, 0.05, 0.5])
+def test_reactive_loses_only_what_was_on_the_old_path(rtt: float, l2: float) -> None:
+    domain = begin(rtt=rtt)
+    interval = 0.002
+    domain.traffic(interval, until=5.0)
+    domain.run(2.0)
+    domain.leave()
+    left_at = domain.now
+    domain.run(left_at + l2)
+    domain.arrive(2)
+    domain.run(8.0)
+    lost = domain.lost.pop(ON_OLD_PATH, [])
+    assert len(lost) == pytest.approx(rtt / interval, abs=1)
+    assert domain.downlink == [number for number in range(domain.downlink_sent) if number not in lost]
+    # What the MN sends before its PBU is answered, if it was faster than the Reverse PBU, waits in this model.
+    assert dict(domain.lost) == {}
+    assert domain.uplink == list(range(domain.uplink_sent))
+    assert_served_at(domain, 2)
+
+
+def test_without_a_known_nmag_it_is_plain_pmipv6() -> None:
+    domain = begin(mags=3, known=False)
+    announce(domain, None)
+    assert domain.notes()[-1] == "handover-not-announced"
+    domain.leave()
+    domain.run(1.05)
+    domain.arrive(3)
+    domain.run(12.0)
+    assert not domain.sent(FastProxyBindingUpdate)
+    assert_served_at(domain, 3)
+
+
+def test_two_hundred_handovers_over_three_mags() -> None:
+    domain = begin(mags=3, known=False)
+    domain.traffic(0.005, until=120.0)
+    here = 1
+    for step in range(200):
+        domain.run(domain.now + 0.4)
+        here = (here + step * 7 % 2) % 3 + 1
+        announce(domain, mag_address(here))
+        domain.run(domain.now + 0.015)
+        domain.leave()
+        domain.run(domain.now + 0.05)
+        domain.arrive(here)
+    domain.run(130.0)
+    assert domain.downlink == list(range(domain.downlink_sent))
+    assert set(domain.lost) == {LATE_UPLINK}
+    assert domain.uplink == sorted(domain.uplink)
+    assert_served_at(domain, here)
+
+
+def test_mn_comes_elsewhere_than_said() -> None:
+    """What waits at the MAG that was named is lost; it is told that the MN does not come."""
+    domain = begin(mags=3)
+    domain.traffic(0.002, until=4.0)
+    announce(domain)
+    domain.run(1.02)
+    domain.leave()
+    domain.run(1.07)
+    domain.arrive(3)
+    domain.run(1.2)
+    [_, cancellation] = domain.sent(ReverseProxyBindingUpdate)
+    assert isinstance(cancellation, ReverseProxyBindingUpdate)
+    assert cancellation.lifetime == 0
+    assert MN not in domain.mags[NMAG].binding_update_list
+    held = domain.lost.pop(f"{NMAG}: path removed")
+    domain.run(12.0)
+    # What reached the wrong MAG behind the cancellation had left the LMA before the MN was registered elsewhere.
+    assert domain.downlink == [
+        number for number in range(domain.downlink_sent) if number not in {*held, *domain.early[NMAG]}
+    ]
+    assert_served_at(domain, 3)
+
+
+@pytest.mark.parametrize("away", [0.001, 0.05, 1.5])
+def test_mn_returns_to_pmag(away: float) -> None:
+    domain = begin()
+    domain.traffic(0.002, until=8.0)
+    announce(domain)
+    domain.run(1.02)
+    domain.leave()
+    domain.run(domain.now + away)
+    domain.arrive(1)
+    domain.run(domain.now + 0.05)
+    assert domain.kernel[LMAA][HNP] == Forwarding(ToPeer(PMAG))
+    received = len(domain.downlink)
+    domain.run(20.0)
+    assert domain.downlink[received:] == list(range(domain.downlink[received], domain.downlink_sent))
+    assert_served_at(domain, 1)
+
+
+def test_announced_handover_that_does_not_happen_restores_the_service() -> None:
+    domain = begin()
+    announce(domain)
+    domain.run(3.0)
+    assert domain.kernel[PMAG][HNP] == Forwarding(ToAccess("acc1", mac(1)), uplink_to=LMAA)
+    domain.run(7.0)
+    assert "binding-deleted" not in domain.notes()
+    domain.traffic(0.01, until=9.0)
+    domain.run(10.0)
+    assert domain.downlink == list(range(domain.downlink_sent))
+    assert domain.uplink == list(range(domain.uplink_sent))
+    assert_served_at(domain, 1)
+
+
+def test_mn_that_comes_nowhere_is_forgotten_everywhere() -> None:
+    domain = begin()
+    announce(domain)
+    domain.run(1.02)
+    domain.leave()
+    domain.run(30.0)
+    assert len(domain.lma.binding_cache) == 0
+    assert "registered-binding-expired" in domain.notes()
+    assert domain.kernel == {LMAA: {}, PMAG: {}, NMAG: {}}
+
+
+LOST: dict[str, type[Message]] = {
+    "Fast PBU": FastProxyBindingUpdate,
+    "Fast PBA": FastProxyBindingAck,
+    "Reverse PBU": ReverseProxyBindingUpdate,
+    "Reverse PBA": ReverseProxyBindingAck,
+    "PBU": ProxyBindingUpdate,
+    "PBA": ProxyBindingAck,
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("l2", [0.05, 4.0])
+def test_lost_messages_are_sent_again(name: str, times: int, l2: float) -> None:
+    """With back-off: after 1 s, after 2 s more. The MN may come before and after."""
+    domain = begin()
+    losses = [name] * times
+    domain.deliver = lambda _source, _destination, message: (
+        () if losses and isinstance(message, LOST[name]) and losses.pop() else (domain.one_way,)
+    )
+    announce(domain)
+    announced = domain.now
+    domain.run(domain.now + 0.02)
+    domain.leave()
+    domain.run(domain.now + l2)
+    domain.arrive(2)
+    domain.run(30.0)
+    assert not losses or l2 < 1  # an MN that has arrived makes the rest unnecessary
+    sent = [
+        round(t - announced, 3)
+        for t, _, action in domain.log
+        if isinstance(action, Send) and isinstance(action.message, LOST[name])
+    ]
+    if l2 > 1 and name in ("Fast PBU", "Reverse PBU"):
+        first = sent[0]
+        assert [round(t - first, 2) for t in sent] == [0.0, 1.0, 3.0][: times + 1]
+    assert_served_at(domain, 2)
+
+
+def test_nothing_is_sent_for_ever() -> None:
+    """Nobody answers any more: three Fast PBUs, then a plain de-registration, and that is all."""
+    domain = begin()
+    domain.log.clear()
+    domain.deliver = lambda *_: ()
+    domain.leave()
+    domain.run(60.0)
+    assert messages(domain) == ["Fast PBU", "Fast PBU", "Fast PBU", "PBU-dereg"]
+    assert "fast-pbu-unanswered" in domain.notes()
+    assert not domain.mags[PMAG].binding_update_list
+
+
+def test_reverse_pbu_without_answer_is_given_up() -> None:
+    domain = begin()
+    domain.deliver = lambda _source, destination, _message: () if destination == NMAG else (domain.one_way,)
+    announce(domain)
+    domain.run(1.02)
+    domain.leave()
+    domain.run(30.0)
+    assert len(domain.sent(ReverseProxyBindingUpdate)) == 3
+    assert domain.notes().count("reverse-pbu-unanswered") == 1
+    assert len(domain.lma.binding_cache) == 0
+
+
+def fast_pbu(domain: PacketDomain, **changes: object) -> FastProxyBindingUpdate:
+    gateway = domain.mags[PMAG]
+    entry = gateway.binding_update_list[MN]
+    message = FastProxyBindingUpdate(
+        sequence=gateway.numbering.sequence(),
+        lifetime=300,
+        mn_id=MN,
+        hnps=entry.hnps,
+        handoff_indicator=4,  # type: ignore[arg-type]
+        access_technology=4,  # type: ignore[arg-type]
+        mn_ll_id=entry.mn_ll_id,
+        timestamp=Timestamp.from_utc(utc(domain.now)),
+        nmag=NMAG,
+    )
+    return replace(message, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "note"),
+    [
+        ({"nmag": None}, Status.REASON_UNSPECIFIED, "refused-missing-nmag"),
+        ({"nmag": PMAG}, Status.REASON_UNSPECIFIED, "refused-nmag-is-pmag"),
+        ({"lifetime": 0}, Status.REASON_UNSPECIFIED, "refused-fast-pbu-without-lifetime"),
+        (
+            {"nmag": IPv6Address("2001:db8:0:99::1")},
+            Status.MAG_NOT_AUTHORIZED_FOR_PROXY_REG,
+            "refused-unknown-nmag",
+        ),
+        ({"timestamp": Timestamp(1)}, Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED, None),
+        ({"timestamp": Timestamp.from_utc(utc(1000.0))}, Status.TIMESTAMP_MISMATCH, None),
+        ({"mn_id": mn_id(9)}, Status.NOT_LMA_FOR_THIS_MOBILE_NODE, None),
+        ({"mn_id": None}, Status.MISSING_MN_IDENTIFIER_OPTION, None),
+        ({"hnps": ()}, Status.MISSING_HOME_NETWORK_PREFIX_OPTION, None),
+        ({"handoff_indicator": None}, Status.MISSING_HANDOFF_INDICATOR_OPTION, None),
+    ],
+)
+def test_fast_pbu_that_is_refused_changes_nothing(changes: dict[str, object], status: Status, note: str | None) -> None:
+    domain = begin()
+    [before] = domain.lma.binding_cache.of(MN)
+    message = fast_pbu(domain, **changes)
+    actions = domain.lma.receive(PMAG, message, domain.now)
+    [answer] = [action.message for action in actions if isinstance(action, Send)]
+    assert isinstance(answer, FastProxyBindingAck)
+    assert (answer.status, answer.sequence) == (status, message.sequence)
+    assert getattr(actions[0], "event", None) == (note or f"refused-{status.name.lower().replace('_', '-')}")
+    assert domain.lma.binding_cache.of(MN) == [before]
+
+
+def test_fast_pbu_of_another_mag_is_ignored() -> None:
+    """RFC 5213 section 5.3.5: whom the MN is not with is not even answered; nor is a MAG that is none."""
+    domain = begin(mags=3)
+    for source, note in (
+        (THIRD, "ignored-Fast PBU"),
+        (IPv6Address("2001:db8:0:99::1"), "unauthorized-source"),
+    ):
+        [only] = domain.lma.receive(source, fast_pbu(domain), domain.now)
+        assert getattr(only, "event", None) == note
+
+
+def test_refused_fast_pbu_leaves_the_mn_where_it_is() -> None:
+    """The announcement names a MAG that the LMA does not know: the MN is served on, and hands over plainly."""
+    domain = begin(known=False)
+    domain.traffic(0.002, until=3.0)
+    announce(domain, IPv6Address("2001:db8:0:99::1"))
+    domain.run(4.0)
+    assert "fast-pbu-refused-154" in domain.notes()
+    assert dict(domain.lost) == {}
+    assert domain.downlink == list(range(domain.downlink_sent))
+    assert_served_at(domain, 1)
+    domain.leave()
+    domain.run(4.05)
+    domain.arrive(2)
+    domain.run(20.0)
+    assert_served_at(domain, 2)
+
+
+def plain(domain: PacketDomain, number: int) -> None:
+    """MAG `number` speaks plain PMIPv6."""
+    domain.mags[mag_address(number)] = MobileAccessGateway(mag_config(number, scheme="pmipv6"), utc, sequence=9000)
+
+
+@pytest.mark.parametrize("mode", ["reactive", "predictive"])
+def test_nmag_without_the_scheme_is_served_as_plain_pmipv6(mode: str) -> None:
+    """It answers a Binding Error; the second time the LMA refuses at once."""
+    domain = begin()
+    plain(domain, 2)
+    for attempt in (1, 2):
+        domain.log.clear()
+        if mode == "predictive":
+            announce(domain)
+            domain.run(domain.now + 0.1)
+            assert domain.kernel[LMAA][HNP] == Forwarding(ToPeer(PMAG))
+        domain.leave()
+        domain.run(domain.now + 0.05)
+        domain.arrive(2)
+        domain.run(domain.now + 20.0)
+        assert_served_at(domain, 2)
+        assert len(domain.sent(ReverseProxyBindingUpdate)) == (1 if attempt == 1 else 0)
+        assert len(domain.sent(BindingError)) == (1 if attempt == 1 else 0)
+        domain.leave()
+        domain.run(domain.now + 0.05)
+        domain.arrive(1)
+        domain.run(domain.now + 20.0)
+        assert_served_at(domain, 1)
+
+
+@pytest.mark.parametrize("mode", ["reactive", "predictive"])
+def test_lma_without_the_scheme_is_served_as_plain_pmipv6(mode: str) -> None:
+    domain = begin()
+    domain.lma = LocalMobilityAnchor(lma_config(2, 1, scheme="pmipv6"), utc)
+    domain.kernel.clear()
+    domain.here = None
+    plain(domain, 2)
+    domain.mags[PMAG] = MobileAccessGateway(mag_config(1, 1, (NMAG,), scheme="fast-handover"), utc, sequence=9000)
+    domain.arrive(1)
+    domain.run(domain.now + 2.0)
+    for attempt in (1, 2):
+        domain.log.clear()
+        if mode == "predictive":
+            announce(domain)
+            domain.run(domain.now + 3.0)
+        domain.leave()
+        domain.run(domain.now + 0.05)
+        domain.arrive(2)
+        domain.run(domain.now + 20.0)
+        assert len(domain.sent(FastProxyBindingUpdate)) == (1 if attempt == 1 else 0)
+        assert_served_at(domain, 2)
+        domain.leave()
+        domain.run(domain.now + 0.05)
+        domain.arrive(1)
+        domain.run(domain.now + 20.0)
+        assert_served_at(domain, 1)
+
+
+@pytest.mark.parametrize("mode", ["reactive", "predictive"])
+def test_nmag_whose_kernel_refuses_or_that_does_not_know_the_mn(mode: str) -> None:
+    for why in ("kernel", "profile"):
+        domain = begin()
+        if why == "kernel":
+            domain.kernel_refuses = lambda node, forward: bool(
+                node == NMAG and forward.forwarding and forward.forwarding.held
+            )
+        else:
+            config = mag_config(2, 0, scheme="fast-handover")
+            domain.mags[NMAG] = MobileAccessGateway(config, utc, sequence=9000)
+        if mode == "predictive":
+            announce(domain)
+            domain.run(domain.now + 0.1)
+            assert domain.kernel[LMAA][HNP] == Forwarding(ToPeer(PMAG))
+            assert domain.kernel[PMAG][HNP].uplink_to
+        domain.leave()
+        domain.run(domain.now + 0.1)
+        [bce] = domain.lma.binding_cache.of(MN)
+        assert bce.state is State.DEREGISTERED  # as plain PMIPv6 has it
+        assert not domain.mags[NMAG].binding_update_list
+        if why == "kernel":
+            domain.arrive(2)
+            domain.run(domain.now + 20.0)
+            assert_served_at(domain, 2)
+
+
+def test_kernel_of_the_lma_that_refuses_the_switch_changes_nothing() -> None:
+    domain = begin()
+    domain.kernel_refuses = lambda node, forward: (
+        node == LMAA and forward.forwarding is not None and forward.forwarding.downlink == ToPeer(NMAG)
+    )
+    announce(domain)
+    domain.run(3.0)
+    assert "fast-pbu-refused-130" in domain.notes()
+    assert not domain.sent(ReverseProxyBindingUpdate)
+    assert_served_at(domain, 1)
+
+
+def test_copies_and_late_comers_do_no_harm() -> None:
+    """Every message twice, the copy a second later."""
+    domain = begin()
+    domain.deliver = lambda *_: (domain.one_way, domain.one_way + 1.0)
+    announce(domain)
+    domain.run(1.02)
+    domain.leave()
+    domain.run(1.07)
+    domain.arrive(2)
+    domain.run(1.2)
+    assert domain.kernel[LMAA][HNP] == Forwarding(ToPeer(NMAG))
+    domain.run(30.0)
+    assert_served_at(domain, 2)
+
+
+delays = st.lists(st.sampled_from([0.001, 0.005, 0.02, 0.15]), max_size=2)
+moves = st.lists(
+    st.tuples(
+        st.integers(1, 3),
+        st.sampled_from([0.001, 0.004, 0.05, 0.6]),
+        st.sampled_from([0.001, 0.01, 0.1, 1.5, 12.0]),
+        st.sampled_from([None, 1, 2, 3]),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(moves, st.booleans(), st.lists(delays, max_size=40))
+def test_any_history_on_a_bad_network_ends_where_the_mn_is(
+    history: list[tuple[int, float, float, int | None]], known: bool, fates: list[list[float]]
+) -> None:
+    """Messages lost, doubled, late, reordered; (where to, time in the air, pause, MAG announced before leaving)."""
+    domain = begin(mags=3, known=known)
+    remaining = list(fates)
+    domain.deliver = lambda *_: remaining.pop() if remaining else (domain.one_way,)
+    for mag, away, pause, announced in history:
+        if announced:
+            announce(domain, mag_address(announced))
+        domain.leave()
+        domain.run(domain.now + away)
+        domain.arrive(mag)
+        domain.run(domain.now + pause)
+        check_invariants(domain)
+    remaining.clear()
+    domain.run(domain.now + 80.0)
+    check_invariants(domain)
+    assert domain.here is not None
+    assert_served_at(domain, domain.here)
