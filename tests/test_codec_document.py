@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import asdict
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,16 @@ from common.mh.messages import (
     ContextData,
     ContextReflection,
     ContextReflectionAck,
+    FastProxyBindingAck,
+    FastProxyBindingUpdate,
     Feature,
     HandoffIndicator,
     Message,
     MnId,
     ProxyBindingAck,
     ProxyBindingUpdate,
+    ReverseProxyBindingAck,
+    ReverseProxyBindingUpdate,
     RevocationStatus,
     RevocationTrigger,
     Status,
@@ -39,6 +43,13 @@ MN1, HNPS, LL_ID = MnId.nai("mn1@example.net"), (IPv6Network("2001:db8:1000::/64
 LEFT = Timestamp(NOON + 32768)
 STATE = BindingState(sequence=41, timestamp=LEFT, lifetime=300)
 CONTEXTS = (NMAG, ContextData(Feature.BINDING_STATE, STATE.to_bytes()), ContextData(0xFF00, b"any data"))
+FAST = {
+    "mn_id": MN1,
+    "hnps": HNPS,
+    "access_technology": AccessTechnologyType.IEEE_802_11,
+    "mn_ll_id": LL_ID,
+    "timestamp": LEFT,
+}
 # One reactive handover: the messages in the order in which they are sent.
 EXAMPLE: dict[str, Message] = {
     "PBU-dereg": ProxyBindingUpdate(
@@ -91,6 +102,34 @@ EXAMPLE: dict[str, Message] = {
         trigger=RevocationTrigger.HANDOVER_SAME_ACCESS, sequence=7, mn_id=MN1, hnps=HNPS
     ),
     "BRA": BindingRevocationAck(status=RevocationStatus.SUCCESS, sequence=7, mn_id=MN1, hnps=HNPS),
+    "Fast-PBU": FastProxyBindingUpdate(
+        sequence=41,
+        lifetime=300,
+        handoff_indicator=HandoffIndicator.UNKNOWN,
+        nmag=IPv6Address("2001:db8:0:2::1"),
+        **FAST,  # type: ignore[arg-type]
+    ),
+    "Fast-PBA": FastProxyBindingAck(
+        status=Status.ACCEPTED,
+        sequence=41,
+        lifetime=300,
+        handoff_indicator=HandoffIndicator.UNKNOWN,
+        **FAST,  # type: ignore[arg-type]
+    ),
+    "Reverse-PBU": ReverseProxyBindingUpdate(
+        sequence=41,
+        lifetime=300,
+        handoff_indicator=HandoffIndicator.BETWEEN_MAGS,
+        pmag=IPv6Address("2001:db8:0:1::1"),
+        **FAST,  # type: ignore[arg-type]
+    ),
+    "Reverse-PBA": ReverseProxyBindingAck(
+        status=Status.ACCEPTED,
+        sequence=41,
+        lifetime=300,
+        handoff_indicator=HandoffIndicator.BETWEEN_MAGS,
+        **FAST,  # type: ignore[arg-type]
+    ),
 }
 
 
