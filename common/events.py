@@ -40,6 +40,9 @@ EVENTS = {
     "context-not-supported": Event(
         INFO, Kind.DONE, "the peer does not know the extension and is served as RFC 5213 says"
     ),
+    "fast-handover-not-supported": Event(
+        INFO, Kind.DONE, "the peer does not know the Fast Handover Scheme and is served as RFC 5213 says"
+    ),
     "data-plane-refused": Event(
         ERROR, Kind.FAILED, "the kernel refused a tunnel, route, rule or queue; the reason follows"
     ),
@@ -67,6 +70,12 @@ EVENTS = {
     "acknowledgement-without-context": Event(INFO, Kind.IGNORED, "the acknowledgement of a context that nobody knows"),
     "revocation-unanswered": Event(WARNING, Kind.DONE, "a MAG did not answer a revocation, though asked twice"),
     "bra-without-bri": Event(INFO, Kind.IGNORED, "the answer to a revocation that nobody waits for"),
+    "ignored-*": Event(INFO, Kind.IGNORED, "a request, named, by a MAG that does not serve the MN"),
+    "refused-by-nmag-*": Event(
+        WARNING, Kind.DONE, "the new MAG will not have the MN; the number is the status; it is the old MAG's again"
+    ),
+    "reverse-pbu-unanswered": Event(WARNING, Kind.DONE, "the new MAG did not answer a Reverse PBU, sent three times"),
+    "reverse-pba-without-reverse-pbu": Event(INFO, Kind.IGNORED, "the answer to a Reverse PBU that nobody waits for"),
     # The gateway.
     "attached": Event(INFO, Kind.DONE, "the MN has come"),
     "detached": Event(INFO, Kind.DONE, "the MN has left"),
@@ -88,6 +97,11 @@ EVENTS = {
     "registration-expired": Event(
         WARNING, Kind.DONE, "the LMA did not extend a registration in time; it is asked anew"
     ),
+    "fast-pbu-refused-*": Event(
+        WARNING, Kind.REFUSED, "the LMA, or the new MAG, refused a fast handover; the number is the status"
+    ),
+    "fast-pbu-unanswered": Event(WARNING, Kind.DONE, "the LMA did not answer a Fast PBU, sent three times"),
+    "fast-pba-without-fast-pbu": Event(INFO, Kind.IGNORED, "an answer that nobody waits for: late, or a repetition"),
     "context-stored": Event(INFO, Kind.DONE, "the context of an MN has come, which is awaited now"),
     "context-stale": Event(INFO, Kind.IGNORED, "a context for an MN that is served here already"),
     "context-expired": Event(INFO, Kind.DONE, "a context ran out before its MN came"),

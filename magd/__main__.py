@@ -91,6 +91,8 @@ async def _serve(config: MagdConfig, core: MobileAccessGateway, shell: Shell) ->
         entry = core.binding_update_list.get(MnId.nai(mn_id))
         if entry is None or entry.state not in SERVED:
             raise CommandError(f"{mn_id} is not served here")
+        if not core.can_announce(MnId.nai(mn_id), address):
+            raise CommandError(f"scheme {mag.scheme} needs to know where {mn_id} goes, and an LMA that speaks it")
         told(core.handover)(MnId.nai(mn_id), address)
 
     def solicited(interface: str, mac: bytes) -> None:

@@ -98,6 +98,11 @@ class MobileAccessGateway:
         """Whether `handover` does anything under this scheme."""
         return self._scheme.predictive
 
+    def can_announce(self, mn_id: MnId, nmag: IPv6Address | None) -> bool:
+        """Whether `handover` would do anything."""
+        entry = self.binding_update_list.get(mn_id)
+        return entry is not None and entry.state in SERVED and self._scheme.announced(entry, nmag) is not None
+
     def handover(self, mn_id: MnId, nmag: IPv6Address | None, now: float) -> list[Action]:
         """The MN is about to leave for that MAG: it is de-registered while it is still served."""
         entry = self.binding_update_list.get(mn_id)
