@@ -21,6 +21,7 @@ from testbed.pcap import CaptureError
 from testbed.report.command import report
 from testbed.run_directory import MeasurementError
 from testbed.scenario import Scenario
+from testbed.watch.command import watch
 
 _lab_option = click.option("--lab", default="lab", show_default=True, help="which one, if several are up")
 
@@ -165,6 +166,7 @@ def down(lab: str) -> None:
 
 
 main.add_command(report)
+main.add_command(watch)
 
 
 def progress_on_stderr() -> Callable[[str], None]:
