@@ -2,7 +2,7 @@
 --
 -- It stands in front of Wireshark's own dissector of the Mobility Header, lets that one do its work and adds what it
 -- does not know: the context flag of PBU and PBA, Context Data options, Context Reflection and its kin, and the messages
--- of the Fast Handover Scheme (all MH type 11).
+-- of the Fast Handover Scheme (all MH type 11); of RFC 5949 the flags P and F of HI and HAck and the interface identifier.
 -- Filters begin with `cr`. docs/protocol.md has the format; a domain with other code points sets them as preferences
 -- (-o cr.mh_type:200).
 
@@ -13,7 +13,7 @@ cr.prefs.option = Pref.uint("Option type", 18, "of Context Data")
 cr.prefs.update_flag = Pref.uint("Context flag of a PBU", 0x0008, "one of 16 bits")
 cr.prefs.ack_flag = Pref.uint("Context flag of a PBA", 0x01, "one of 8 bits")
 
-local PBU, PBA = 5, 6
+local PBU, PBA, HI, HACK = 5, 6, 14, 15
 local CR, CR_ACK, CC = 1, 2, 7
 local FAST_PBU, FAST_PBA, REVERSE_PBU, REVERSE_PBA = 3, 4, 5, 6
 local SUBTYPES = {
@@ -27,7 +27,7 @@ local FEATURES = {
     [5] = "QoS", [6] = "ROHC", [7] = "accounting",
 }
 local PAD1, ALTERNATE_COA, MN_ID, HOME_NETWORK_PREFIX, HANDOFF_INDICATOR, ACCESS_TECHNOLOGY = 0, 3, 8, 22, 23, 24
-local LINK_LAYER_ID, LINK_LOCAL, TIMESTAMP = 25, 26, 27
+local LINK_LAYER_ID, LINK_LOCAL, TIMESTAMP, INTERFACE_ID = 25, 26, 27, 42
 
 local f = {
     context = ProtoField.bool("cr.context", "Context flag"),
@@ -48,6 +48,9 @@ local f = {
     link_local = ProtoField.ipv6("cr.link_local", "Link-local Address"),
     timestamp = ProtoField.absolute_time("cr.timestamp", "Timestamp", base.UTC),
     pmag = ProtoField.ipv6("cr.pmag", "pMAG"),
+    proxy = ProtoField.bool("cr.proxy", "Proxy (P) flag"),
+    forwarding = ProtoField.bool("cr.forwarding", "Forwarding (F) flag"),
+    interface_id = ProtoField.bytes("cr.interface_id", "MN link-local address interface identifier", base.COLON),
     option = ProtoField.none("cr.option", "Context Data"),
     length = ProtoField.uint8("cr.option.length", "Length"),
     feature = ProtoField.uint16("cr.feature", "Feature Profile Type", base.DEC),
@@ -248,6 +251,21 @@ local function registration(message, pinfo, root, flags, bit_of_context)
     pinfo.cols.info:append(" [context]")
 end
 
+-- HI and HAck (RFC 5949 section 6): `proxy` and `forwarding` are the flags' bits.
+local function handover(message, root, proxy, forwarding)
+    local tree = root:add(cr, message)
+    local flags = message(8, 1)
+    tree:add(f.proxy, flags, bit.band(flags:uint(), proxy) ~= 0)
+    tree:add(f.forwarding, flags, bit.band(flags:uint(), forwarding) ~= 0)
+    each_option(message, 10, function(kind, option)
+        if kind == INTERFACE_ID and option:len() == 12 then
+            tree:add(f.interface_id, option(4, 8))
+        elseif kind == cr.prefs.option then
+            context_data(tree, option)
+        end
+    end)
+end
+
 local protocols = DissectorTable.get("ip.proto")
 local mobility = protocols:get_dissector(135)
 
@@ -266,6 +284,10 @@ function cr.dissector(tvb, pinfo, root)
         registration(message, pinfo, root, message(8, 2), cr.prefs.update_flag)
     elseif kind == PBA and message:len() >= 12 then
         registration(message, pinfo, root, message(7, 1), cr.prefs.ack_flag)
+    elseif kind == HI and message:len() >= 16 then
+        handover(message, root, 0x20, 0x10)
+    elseif kind == HACK and message:len() >= 16 then
+        handover(message, root, 0x40, 0x20)
     end
 end
 

@@ -92,6 +92,15 @@ def test_every_message_has_a_format() -> None:
         (mh(BRI, "0802 0161 0802 0162 0000 0000"), "duplicate-option"),
         (mh(BRA, "1601 0000"), "bad-option-length"),
         (mh(CR, "1902 0000 0000 0000 0000"), "bad-option-length"),
+        (mh("0e00 0000 0001"), "header-too-short"),
+        (mh("0e00 0000 0001 1000", "0102 0000"), "not-a-proxy-handover-initiate"),  # of RFC 5568
+        (mh("0f00 0000 0001 2000", "0102 0000"), "not-a-proxy-handover-ack"),
+        (mh("0e00 0000 0001 2000", "0801 01 00"), "empty-mn-id"),
+        (mh("0e00 0000 0001 2000", "2806 0000 1600 1901"), "bad-context-request"),
+        (mh("0e00 0000 0001 2000", "2801 00"), "bad-option-length"),
+        (mh("0e00 0000 0001 2000", "2906 0100 c000 0201"), "bad-lma-address"),
+        (mh("0e00 0000 0001 2000", "2906 0300 c000 0201"), "bad-lma-address"),
+        (mh("0e00 0000 0001 2000", "2a08 0000 0000 0000 0001"), "bad-option-length"),
     ],
 )
 def test_refused(data: bytes, reason: str) -> None:

@@ -32,6 +32,12 @@ from common.mh.messages import (
     FastProxyBindingAck,
     FastProxyBindingUpdate,
     HandoffIndicator,
+    HandoverAck,
+    HandoverAckCode,
+    HandoverAckFlag,
+    HandoverInitiate,
+    HandoverInitiateCode,
+    HandoverInitiateFlag,
     Heartbeat,
     Message,
     ProxyBindingAck,
@@ -44,7 +50,7 @@ from common.mh.messages import (
     Status,
     UpdateFlag,
 )
-from tests.wire import FOREIGN_VECTORS, FULL_BRA, FULL_BRI, FULL_PBA, FULL_PBU, VECTORS, vector
+from tests.wire import FOREIGN_VECTORS, FULL_BRA, FULL_BRI, FULL_HACK, FULL_HI, FULL_PBA, FULL_PBU, VECTORS, vector
 
 MAG, LMA = IPv6Address("2001:db8:0:1::1"), IPv6Address("2001:db8:0:ff::1")
 MESSAGES: list[Message] = [
@@ -66,6 +72,10 @@ MESSAGES: list[Message] = [
     *(replace(FULL_BRI, flags=flag) for flag in [*RevocationFlag, RevocationFlag(0x1FFF)]),
     *(replace(FULL_BRA, status=status) for status in RevocationStatus),
     *(replace(FULL_BRA, flags=flag) for flag in [*RevocationFlag, RevocationFlag(0x1FFF)]),
+    *(replace(FULL_HI, code=code) for code in HandoverInitiateCode),
+    *(replace(FULL_HI, flags=HandoverInitiateFlag.PROXY | flag) for flag in HandoverInitiateFlag),
+    *(replace(FULL_HACK, code=code) for code in HandoverAckCode),
+    *(replace(FULL_HACK, flags=HandoverAckFlag.PROXY | flag) for flag in HandoverAckFlag),
 ]
 
 
@@ -108,7 +118,14 @@ def fields(layers: dict[str, Any]) -> dict[str, list[str]]:
     experimental: of such an option's data tshark 4.0 shows two octets less than there are.
     """
     found: dict[str, list[str]] = {}
-    left_out = ("mip6.options.", "mip6.mobility_opt", "mip6.padn", "mip6.opt.len.invalid", "mip6.mnid.identifier")
+    left_out = (
+        "mip6.options.",
+        "mip6.mobility_opt",
+        "mip6.padn",
+        "mip6.opt.len.invalid",
+        "mip6.mnid.identifier",
+        "mip6.ie_not",
+    )
     headings = ("mip6.options.mnid", "mip6.options.em")
     for name, value in leaves(layers):
         if name.startswith("mip6.") and (not name.startswith(left_out) or (name in headings and value)):
@@ -189,6 +206,18 @@ def expected(message: Message) -> dict[str, list[str]]:
                 found["mip6.bri_status"] = int(message.status)  # as text tshark 4.0 has the numbers of a draft
             found |= identity(message)
             several = prefixes(message)
+        case HandoverInitiate() | HandoverAck():
+            initiate = isinstance(message, HandoverInitiate)
+            kind = "hi" if initiate else "hack"
+            found |= {"mip6.mhtype": 14 if initiate else 15, f"mip6.{kind}.code": int(message.code)}
+            found[f"mip6.{kind}.seqnr"] = message.sequence
+            if isinstance(message, HandoverInitiate):  # P and F it does not show, testbed/context_reflector.lua does
+                found["mip6.hi.s_flag"] = int(bool(message.flags & HandoverInitiateFlag.ASSIGNED_ADDRESS))
+                found["mip6.hi.u_flag"] = int(bool(message.flags & HandoverInitiateFlag.BUFFER))
+            found |= identity(message) | {"mip6.lila_lla": message.link_local}
+            if message.mn_ll_id is not None:
+                found |= {"mip6.mnlli.reserved": 0, "mip6.mnlli.lli": message.mn_ll_id.hex(":")}
+            several = prefixes(message) | experimental(message) | handed_over(message)
     return {name: [str(value)] for name, value in found.items() if value is not None} | several
 
 
@@ -196,7 +225,28 @@ Registration = ProxyBindingUpdate | ProxyBindingAck
 Revocation = BindingRevocationIndication | BindingRevocationAck
 
 
-def identity(message: Registration | Revocation) -> dict[str, object]:
+Handover = HandoverInitiate | HandoverAck
+
+
+def handed_over(message: Handover) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    if message.lma_addresses:
+        found["mip6.lmaa.opt_code"] = [str({6: 1, 4: 2}[address.version]) for address in message.lma_addresses]
+        found["mip6.lmaa.reserved"] = ["0"] * len(message.lma_addresses)
+    for address in message.lma_addresses:
+        found[f"mip6.lmaa.ipv{address.version}"] = [str(address)]
+    if isinstance(message, HandoverInitiate) and message.requests is not None:
+        found["mip6.cr.reserved"] = ["0"]
+        found["mip6.cr.req_type"] = [str(request.option) for request in message.requests]
+        found["mip6.cr.req_length"] = [str(len(request.data)) for request in message.requests]
+        for request in message.requests:
+            if request.option == 19:  # Vendor Specific (RFC 5094)
+                found["mip6.vsm.vendorId"] = [str(int.from_bytes(request.data[:4]))]
+                found["mip6.vsm.subtype"] = [str(request.data[4])]
+    return found
+
+
+def identity(message: Registration | Revocation | Handover) -> dict[str, object]:
     if message.mn_id is None:
         return {}
     data = bytes((message.mn_id.subtype,)) + message.mn_id.value
@@ -206,7 +256,7 @@ def identity(message: Registration | Revocation) -> dict[str, object]:
     }
 
 
-def prefixes(message: Registration | Revocation) -> dict[str, list[str]]:
+def prefixes(message: Registration | Revocation | Handover) -> dict[str, list[str]]:
     if not message.hnps:
         return {}
     return {
@@ -215,7 +265,7 @@ def prefixes(message: Registration | Revocation) -> dict[str, list[str]]:
     }
 
 
-def experimental(message: Registration) -> dict[str, list[str]]:
+def experimental(message: Registration | Handover) -> dict[str, list[str]]:
     """Every Context Data option, as a whole."""
     found = []
     for context in message.contexts:
@@ -240,8 +290,14 @@ def registration(message: Registration) -> dict[str, object]:
     return found
 
 
-def without_words_on_empty_mn_id(message: Message, words: list[str]) -> list[str]:
-    """tshark 4.0 wants an identifier of an octet at least, RFC 5213 section 5.3.6 one of none where none came."""
+def without_what_cannot_be_helped(message: Message, words: list[str]) -> list[str]:
+    """tshark 4.0 knows the interface identifier of RFC 5949 but does not show it, and it wants an identifier of an
+    octet at least, RFC 5213 section 5.3.6 one of none where none came."""
+    if isinstance(message, Handover) and message.interface_id is not None:
+        assert {word for word in words if word.startswith("_ws.expert.message")} == {
+            "_ws.expert.message: IE data not dissected yet"
+        }
+        return [word for word in words if not word.startswith(("_ws.expert", "mip6.ie_not_dissected"))]
     if not isinstance(message, ProxyBindingAck | BindingRevocationAck) or message.mn_id is None or message.mn_id.value:
         return words
     expert = "Mobile Node Identifier (with option length = 1 byte; should be >= 2)"
@@ -253,7 +309,7 @@ def test_tshark_reads_every_message(tmp_path: Path) -> None:
     packets = dissect(tmp_path, [encode(message) for message in MESSAGES])
     assert len(packets) == len(MESSAGES)
     for message, layers in zip(MESSAGES, packets, strict=True):
-        assert without_words_on_empty_mn_id(message, complaints(layers)) == []
+        assert without_what_cannot_be_helped(message, complaints(layers)) == []
         assert fields(layers) == expected(message)
 
 
@@ -262,7 +318,7 @@ def test_tshark_reads_every_vector(tmp_path: Path) -> None:
     vectors = VECTORS | FOREIGN_VECTORS
     packets = dissect(tmp_path, [vector(name) for name in vectors])
     for message, layers in zip(vectors.values(), packets, strict=True):
-        assert without_words_on_empty_mn_id(message, complaints(layers)) == []
+        assert without_what_cannot_be_helped(message, complaints(layers)) == []
 
 
 @pytest.mark.parametrize(

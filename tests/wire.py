@@ -1,7 +1,7 @@
 """What the tests of the wire format share: the vectors and their meaning, and hypothesis strategies."""
 
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -17,10 +17,17 @@ from common.mh.messages import (
     ContextData,
     ContextReflection,
     ContextReflectionAck,
+    ContextRequest,
     FastProxyBindingAck,
     FastProxyBindingUpdate,
     Feature,
     HandoffIndicator,
+    HandoverAck,
+    HandoverAckCode,
+    HandoverAckFlag,
+    HandoverInitiate,
+    HandoverInitiateCode,
+    HandoverInitiateFlag,
     Heartbeat,
     Message,
     MnId,
@@ -103,6 +110,30 @@ FULL_REVERSE_PBU = ReverseProxyBindingUpdate(
     timestamp=Timestamp(NOON + 32768),
     pmag=IPv6Address("2001:db8:0:1::1"),
     **_FAST,  # type: ignore[arg-type]
+)
+FULL_HI = HandoverInitiate(
+    sequence=0x1234,
+    flags=HandoverInitiateFlag.PROXY | HandoverInitiateFlag.FORWARDING,
+    code=HandoverInitiateCode.ALL_CONTEXT_TRANSFERRED,
+    mn_id=MN1,
+    hnps=(HNP,),
+    mn_ll_id=LL_ID,
+    link_local=LINK_LOCAL,
+    lma_addresses=(IPv6Address("2001:db8:0:ff::1"),),
+    interface_id=bytes.fromhex("000000fffe000001"),
+    contexts=(ContextData(0xFF00, bytes.fromhex("deadbeef")),),
+)
+FULL_HACK = HandoverAck(
+    sequence=0x1234,
+    flags=HandoverAckFlag.PROXY | HandoverAckFlag.FORWARDING,
+    code=HandoverAckCode.ALL_CONTEXT_TRANSFERRED,
+    mn_id=MN1,
+    hnps=(HNP,),
+    mn_ll_id=LL_ID,
+    link_local=LINK_LOCAL,
+    lma_addresses=(IPv6Address("2001:db8:0:ff::1"), IPv4Address("192.0.2.1")),
+    interface_id=bytes.fromhex("000000fffe000001"),
+    contexts=(ContextData(0xFF00, bytes.fromhex("deadbeef")),),
 )
 # Vectors that this program would write the same way.
 VECTORS: dict[str, Message] = {
@@ -205,6 +236,22 @@ VECTORS: dict[str, Message] = {
         handoff_indicator=HandoffIndicator.BETWEEN_MAGS,
         **_FAST,  # type: ignore[arg-type]
     ),
+    "hi": FULL_HI,
+    "hi-request": HandoverInitiate(
+        sequence=1,
+        flags=HandoverInitiateFlag.PROXY | HandoverInitiateFlag.FORWARDING,
+        mn_id=MN1,
+        # The example of RFC 5949 section 6.2.1, with the vendor 32473 of RFC 5612 and sub-type 7.
+        requests=(ContextRequest(22), ContextRequest(25), ContextRequest(19, bytes.fromhex("00007ed907"))),
+    ),
+    "hi-completed": HandoverInitiate(
+        sequence=0xFFFF,
+        flags=HandoverInitiateFlag.PROXY | HandoverInitiateFlag.FORWARDING,
+        code=HandoverInitiateCode.FORWARDING_COMPLETED,
+        mn_id=MN1,
+    ),
+    "hack": FULL_HACK,
+    "hack-refused": HandoverAck(sequence=1, code=HandoverAckCode.CONTEXT_NOT_AVAILABLE, mn_id=MN1),
 }
 # Vectors that it only reads.
 FOREIGN_VECTORS: dict[str, Message] = {
@@ -347,6 +394,31 @@ heartbeats = st.builds(
     unsolicited=st.booleans(),
     restart_counter=st.none() | _word,
 )
+_handed: dict[str, st.SearchStrategy[object]] = {
+    "sequence": _sequence,
+    "hnps": st.lists(_networks, max_size=3).map(tuple),
+    "mn_ll_id": _ll_ids,
+    "link_local": st.none() | _addresses,
+    "lma_addresses": st.lists(st.ip_addresses(), max_size=2).map(tuple),
+    "interface_id": st.none() | st.binary(min_size=8, max_size=8),
+    "contexts": st.just(()) | contexts,
+}
+_requests = st.lists(st.builds(ContextRequest, _octet, st.binary(max_size=20)), max_size=4).map(tuple)
+initiates = st.builds(
+    HandoverInitiate,
+    flags=_octet.map(lambda bits: HandoverInitiateFlag(bits) | HandoverInitiateFlag.PROXY),
+    code=_octet.map(HandoverInitiateCode),
+    mn_id=_mn_ids(1),
+    requests=st.none() | _requests,
+    **_handed,
+).filter(fits)
+handover_acks = st.builds(
+    HandoverAck,
+    flags=_octet.map(lambda bits: HandoverAckFlag(bits) | HandoverAckFlag.PROXY),
+    code=_octet.map(HandoverAckCode),
+    mn_id=_mn_ids(0),
+    **_handed,
+).filter(fits)
 messages = (
     updates
     | acks
@@ -358,4 +430,6 @@ messages = (
     | revocation_acks
     | heartbeats
     | fast_handover
+    | initiates
+    | handover_acks
 )

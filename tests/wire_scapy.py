@@ -8,6 +8,13 @@ from scapy.packet import Packet
 from common.mh import layers
 from common.mh.context_reflection import MIP6MH_CC, MIP6MH_CR, MIP6MH_CRAck, MIP6OptContextData
 from common.mh.fast_handover import MIP6MH_FastPBA, MIP6MH_FastPBU, MIP6MH_ReversePBA, MIP6MH_ReversePBU
+from common.mh.handover_initiate import (
+    MIP6MH_HI,
+    MIP6MH_HAck,
+    MIP6OptContextRequest,
+    MIP6OptInterfaceId,
+    MIP6OptLMAAddress,
+)
 from common.mh.heartbeat import MIP6MH_HB, MIP6OptRestartCounter
 from common.mh.messages import (
     BindingError,
@@ -18,6 +25,8 @@ from common.mh.messages import (
     ContextReflectionAck,
     FastProxyBindingAck,
     FastProxyBindingUpdate,
+    HandoverAck,
+    HandoverInitiate,
     Heartbeat,
     Message,
     ProxyBindingAck,
@@ -26,6 +35,13 @@ from common.mh.messages import (
     ReverseProxyBindingUpdate,
 )
 from common.mh.revocation import MIP6MH_BRA, MIP6MH_BRI
+
+_FAST: dict[type, type[Packet]] = {
+    FastProxyBindingUpdate: MIP6MH_FastPBU,
+    FastProxyBindingAck: MIP6MH_FastPBA,
+    ReverseProxyBindingUpdate: MIP6MH_ReversePBU,
+    ReverseProxyBindingAck: MIP6MH_ReversePBA,
+}
 
 
 def in_scapy(message: Message) -> Packet:
@@ -54,12 +70,11 @@ def in_scapy(message: Message) -> Packet:
         case Heartbeat():
             flags = "+".join("R" * message.response + "U" * message.unsolicited)
             layer, fields = MIP6MH_HB, {"flags": flags}
-        case FastProxyBindingUpdate() | ReverseProxyBindingUpdate():
-            layer = MIP6MH_FastPBU if isinstance(message, FastProxyBindingUpdate) else MIP6MH_ReversePBU
-            fields = {"flags": int(message.flags), "mhtime": message.lifetime // 4}
-        case FastProxyBindingAck() | ReverseProxyBindingAck():
-            layer = MIP6MH_FastPBA if isinstance(message, FastProxyBindingAck) else MIP6MH_ReversePBA
-            fields = {"flags": int(message.flags), "mhtime": message.lifetime // 4}
+        case HandoverInitiate() | HandoverAck():
+            layer = MIP6MH_HI if isinstance(message, HandoverInitiate) else MIP6MH_HAck
+            fields = {"flags": int(message.flags), "code": int(message.code)}
+        case _:
+            layer, fields = _FAST[type(message)], {"flags": int(message.flags), "mhtime": message.lifetime // 4}
     if hasattr(message, "status"):
         fields["status"] = int(message.status)
     return layer(cksum=0, seq=message.sequence, options=_options(message), **fields)
@@ -81,6 +96,8 @@ def _options(message: Message) -> list[Packet]:
             found += _identity(message) + _link_layer(message.mn_ll_id)
         case BindingRevocationIndication() | BindingRevocationAck():
             found += _identity(message)
+        case HandoverInitiate() | HandoverAck():
+            found += _identity(message) + _link_layer(message.mn_ll_id) + _handed_over(message)
     for attribute in ("alternate_coa", "nmag", "pmag"):
         if (address := getattr(message, attribute, None)) is not None:
             found.append(MIP6OptAltCoA(acoa=str(address)))
@@ -116,6 +133,20 @@ Registration = (
     | ReverseProxyBindingUpdate
     | ReverseProxyBindingAck
 )
+
+
+def _handed_over(message: HandoverInitiate | HandoverAck) -> list[Packet]:
+    found: list[Packet] = []
+    if message.link_local is not None:
+        found.append(layers.MIP6OptLinkLocalAddress(address=str(message.link_local)))
+    for address in message.lma_addresses:
+        found.append(MIP6OptLMAAddress(code={6: 1, 4: 2}[address.version], address=address.packed))
+    if message.interface_id is not None:
+        found.append(MIP6OptInterfaceId(iid=int.from_bytes(message.interface_id)))
+    if isinstance(message, HandoverInitiate) and message.requests is not None:
+        parts = (bytes((one.option, len(one.data))) + one.data for one in message.requests)
+        found.append(MIP6OptContextRequest(requests=b"".join(parts)))
+    return found
 
 
 def _registration(message: Registration) -> list[Packet]:

@@ -46,8 +46,8 @@ def decode(data: bytes) -> Message:
     Raises UnknownMhType (answered with a Binding Error), ParameterProblem (answered with ICMP) or MalformedMessage
     (dropped). The reasons, all of them: truncated, unknown-mh-type, payload-proto, header-too-short, trailing-octets,
     unknown-experimental-subtype, unknown-revocation-type, not-a-proxy-binding-update, not-a-proxy-binding-ack,
-    bad-part-number, option-overrun, bad-option-length, bad-prefix-length, duplicate-option, too-many-options,
-    empty-mn-id.
+    not-a-proxy-handover-initiate, not-a-proxy-handover-ack, bad-part-number, option-overrun, bad-option-length,
+    bad-prefix-length, bad-lma-address, bad-context-request, duplicate-option, too-many-options, empty-mn-id.
     """
     if len(data) < 8:
         raise MalformedMessage("truncated", f"{len(data)} octets")

@@ -16,6 +16,7 @@ from common.mh import options
 from common.mh.code_points import DEFAULT, CodePoints
 from common.mh.context_reflection import MIP6MH_CC, MIP6MH_CR, MIP6MH_CRAck
 from common.mh.fast_handover import MIP6MH_FastPBA, MIP6MH_FastPBU, MIP6MH_ReversePBA, MIP6MH_ReversePBU
+from common.mh.handover_initiate import HACK_TYPE, HI_TYPE, MIP6MH_HI, MIP6MH_HAck
 from common.mh.heartbeat import MIP6MH_HB, RESPONSE, UNSOLICITED
 from common.mh.layers import MIP6MH_PBA, MIP6MH_PBU
 from common.mh.layout import Layout
@@ -29,6 +30,12 @@ from common.mh.messages import (
     ContextReflectionAck,
     FastProxyBindingAck,
     FastProxyBindingUpdate,
+    HandoverAck,
+    HandoverAckCode,
+    HandoverAckFlag,
+    HandoverInitiate,
+    HandoverInitiateCode,
+    HandoverInitiateFlag,
     Heartbeat,
     Message,
     ProxyBindingAck,
@@ -79,10 +86,12 @@ def formats(points: CodePoints) -> Formats:
     """The formats under these code points."""
     context_data = options.context_data(points.context_data_option)
     registration, revocation = _registration(points, context_data), _revocation()
-    extension, heartbeat = _extension(points, context_data) | _fast_handover(points), _heartbeat()
+    handover, heartbeat = _handover(context_data), _heartbeat()
+    extension = _extension(points, context_data) | _fast_handover(points)
+    tables = (registration, handover, revocation, heartbeat, extension)
     return Formats(
-        {row.message: row for table in (registration, revocation, heartbeat, extension) for row in table.values()},
-        registration | heartbeat,
+        {row.message: row for table in tables for row in table.values()},
+        registration | handover | heartbeat,
         {
             16: ("unknown-revocation-type", revocation),
             points.mh_type: ("unknown-experimental-subtype", extension),
@@ -210,6 +219,46 @@ def _heartbeat() -> dict[int, Format]:
                 "unsolicited": bool(bits & UNSOLICITED),
             },
         )
+    }
+
+
+def _handover(context_data: Option) -> dict[int, Format]:
+    """RFC 5949 section 6, with Context Data."""
+    of_the_mn = (
+        options.HOME_NETWORK_PREFIX,
+        options.MN_LINK_LAYER_IDENTIFIER,
+        options.LINK_LOCAL_ADDRESS,
+        options.LMA_ADDRESS,
+        options.INTERFACE_ID,
+    )
+
+    def initiate(sequence: int, bits: int, code: int) -> dict[str, Any]:
+        flags = HandoverInitiateFlag(bits)
+        if HandoverInitiateFlag.PROXY not in flags:
+            raise MalformedMessage("not-a-proxy-handover-initiate")
+        return {"sequence": sequence, "flags": flags, "code": HandoverInitiateCode(code)}
+
+    def acknowledge(sequence: int, bits: int, code: int) -> dict[str, Any]:
+        flags = HandoverAckFlag(bits)
+        if HandoverAckFlag.PROXY not in flags:
+            raise MalformedMessage("not-a-proxy-handover-ack")
+        return {"sequence": sequence, "flags": flags, "code": HandoverAckCode(code)}
+
+    return {
+        HI_TYPE: Format(
+            HandoverInitiate,
+            Layout(MIP6MH_HI, "seq", "flags", "code"),
+            options.by_type((options.MN_ID, *of_the_mn, options.CONTEXT_REQUEST, context_data)),
+            lambda hi: (hi.sequence, hi.flags, hi.code),
+            initiate,
+        ),
+        HACK_TYPE: Format(
+            HandoverAck,
+            Layout(MIP6MH_HAck, "seq", "flags", "code"),
+            options.by_type((options.REPEATED_MN_ID, *of_the_mn, context_data)),
+            lambda hack: (hack.sequence, hack.flags, hack.code),
+            acknowledge,
+        ),
     }
 
 

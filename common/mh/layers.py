@@ -6,7 +6,7 @@ dissects a captured PBU too. `x` and `y` are an option's alignment, x * n + y oc
 scapy is a notation, not a validator: `codec.py` decides what is a message.
 Sources: RFC 6275 sections 6.1 and 6.2, RFC 5213 section 8, RFC 4283 section 3, IANA "Mobility Parameters" (flags).
 What is beyond RFC 5213 has a file for each specification: `revocation.py`, `context_reflection.py`,
-`fast_handover.py`.
+`fast_handover.py`, `handover_initiate.py`.
 """
 # ruff: noqa: RUF012  # `fields_desc = [...]` is how scapy is written
 

@@ -16,6 +16,15 @@ from common.mh.fast_handover_messages import (
     ReverseProxyBindingAck,
     ReverseProxyBindingUpdate,
 )
+from common.mh.handover_messages import (
+    ContextRequest,
+    HandoverAck,
+    HandoverAckCode,
+    HandoverAckFlag,
+    HandoverInitiate,
+    HandoverInitiateCode,
+    HandoverInitiateFlag,
+)
 from common.mh.values import (
     ALL_ZERO_ADDRESS,
     ALL_ZERO_PREFIX,
@@ -37,10 +46,17 @@ __all__ = [  # of what is defined elsewhere
     "AccessTechnologyType",
     "AckFlag",
     "ContextData",
+    "ContextRequest",
     "FastProxyBindingAck",
     "FastProxyBindingUpdate",
     "Feature",
     "HandoffIndicator",
+    "HandoverAck",
+    "HandoverAckCode",
+    "HandoverAckFlag",
+    "HandoverInitiate",
+    "HandoverInitiateCode",
+    "HandoverInitiateFlag",
     "MnId",
     "ReverseProxyBindingAck",
     "ReverseProxyBindingUpdate",
@@ -268,4 +284,6 @@ Message = (
     | FastProxyBindingAck
     | ReverseProxyBindingUpdate
     | ReverseProxyBindingAck
+    | HandoverInitiate
+    | HandoverAck
 )

@@ -5,13 +5,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any
 
 from scapy.layers.inet6 import MIP6OptAltCoA, MIP6OptBRAdvice, MIP6OptMNID
 
 from common.errors import MalformedMessage
 from common.mh.context_reflection import MIP6OptContextData
+from common.mh.handover_initiate import MIP6OptContextRequest, MIP6OptInterfaceId, MIP6OptLMAAddress
 from common.mh.heartbeat import MIP6OptRestartCounter
 from common.mh.layers import (
     MIP6OptAccessTechnologyType,
@@ -26,6 +27,7 @@ from common.mh.messages import (
     ALL_ZERO_PREFIX,
     AccessTechnologyType,
     ContextData,
+    ContextRequest,
     HandoffIndicator,
     MnId,
     Timestamp,
@@ -101,6 +103,25 @@ def _mn_ll_id(octets: bytes) -> bytes:
     if not octets:
         raise MalformedMessage("bad-option-length", "mn_ll_id")
     return octets
+
+
+def _lma_address(code: int, octets: bytes) -> IPv6Address | IPv4Address:
+    match code, len(octets):
+        case 1, 16:
+            return IPv6Address(octets)
+        case 2, 4:
+            return IPv4Address(octets)
+    raise MalformedMessage("bad-lma-address", f"code {code}, {len(octets)} octets")
+
+
+def _requests(octets: bytes) -> tuple[ContextRequest, ...]:
+    found = []
+    while octets:
+        if len(octets) < 2 or len(octets) < 2 + octets[1]:
+            raise MalformedMessage("bad-context-request")
+        found.append(ContextRequest(octets[0], octets[2 : 2 + octets[1]]))
+        octets = octets[2 + octets[1] :]
+    return tuple(found)
 
 
 def _split(contexts: tuple[ContextData, ...]) -> Iterable[ContextData]:
@@ -186,6 +207,25 @@ RESTART_COUNTER = Option(
     to_fields=lambda counter: (counter,),
     from_fields=int,
 )
+LMA_ADDRESS = Option(
+    "lma_addresses",
+    OptionLayout(MIP6OptLMAAddress, "code", "address"),
+    to_fields=lambda address: (1 if address.version == 6 else 2, address.packed),
+    from_fields=_lma_address,
+    at_most=2,
+)
+INTERFACE_ID = Option(
+    "interface_id",
+    OptionLayout(MIP6OptInterfaceId, "iid"),
+    to_fields=lambda octets: (int.from_bytes(octets),),
+    from_fields=lambda number: number.to_bytes(8),
+)
+CONTEXT_REQUEST = Option(
+    "requests",
+    OptionLayout(MIP6OptContextRequest, "requests"),
+    to_fields=lambda requests: (b"".join(bytes((one.option, len(one.data))) + one.data for one in requests),),
+    from_fields=_requests,
+)
 
 
 def context_data(option_type: int) -> Option:
@@ -223,7 +263,8 @@ def decode(data: bytes, start: int, known: dict[int, Option], found: dict[str, A
 
     Skipped are options that are not `known`, be it that nobody knows them or that they have no meaning in this message
     (RFC 6275 section 6.2.1), and padding, whatever it holds (section 6.2.3); alignment is the sender's duty. Reasons:
-    option-overrun, bad-option-length, bad-prefix-length, duplicate-option, too-many-options, empty-mn-id.
+    option-overrun, bad-option-length, bad-prefix-length, duplicate-option, too-many-options, empty-mn-id,
+    bad-lma-address, bad-context-request.
     """
     several: list[Option] = []
     end = len(data)
