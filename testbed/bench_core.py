@@ -97,7 +97,7 @@ class _Mover:
 
 def _anchor(scheme: str, resident: int) -> LocalMobilityAnchor:
     config = LmadConfig(
-        lma=Lma(address=LMAA, scheme=scheme, prefix_pools=(IPv6Network("2001:db8:1000::/36"),)),  # type: ignore[arg-type]
+        lma=Lma(address=LMAA, scheme=scheme, prefix_pools=(IPv6Network("2001:db8:1000::/36"),)),
         mag=tuple(Mag(address=mag) for mag in MAGS),
         mobile_node=tuple(MobileNode(mn_id=str(_mn_id(number))) for number in range(1, resident + 1)),
     )
