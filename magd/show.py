@@ -47,11 +47,13 @@ def subjects(
 
     def contexts() -> list[dict[str, object]]:
         now = clock()
+        held = {str(row["mn_id"]): row["packets"] for row in shell.data_plane.holds()}
         return [
             {
                 "mn_id": str(entry.mn_id),
                 "state": entry.state.value,
                 "sequence": entry.context_sequence,
+                "held_packets": held.get(str(entry.mn_id), 0),
                 "parts": [number for number, _ in entry.parts],
                 "remaining_s": round(entry.expires - now, 1) if entry.state in KEPT else None,
                 "opaque": [
