@@ -169,6 +169,25 @@ def test_two_hundred_handovers_over_three_mags() -> None:
     assert_served_at(domain, here)
 
 
+def test_packets_that_overtake_the_reverse_pbu_wait_for_it() -> None:
+    """On the first visit of that MAG and, shortly after, on the second."""
+    domain = begin()
+    domain.deliver = lambda _source, _destination, message: (
+        (domain.one_way + 0.003 * isinstance(message, ReverseProxyBindingUpdate)),
+    )
+    domain.traffic(0.001, until=4.0)
+    for mag in (2, 1, 2):
+        announce(domain, mag_address(mag))
+        domain.run(domain.now + 0.01)
+        domain.leave()
+        domain.run(domain.now + 0.05)
+        domain.arrive(mag)
+        domain.run(domain.now + 0.5)
+    domain.run(12.0)
+    assert domain.downlink == list(range(domain.downlink_sent))
+    assert set(domain.lost) == {LATE_UPLINK}
+
+
 def test_mn_comes_elsewhere_than_said() -> None:
     """What waits at the MAG that was named is lost; it is told that the MN does not come."""
     domain = begin(mags=3)

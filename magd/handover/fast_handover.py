@@ -70,7 +70,8 @@ class FastHandover(Pmipv6):
         return config.fast_handover.hold_packets
 
     def forwarding(self, entry: BindingUpdateListEntry) -> Forwarding | None:
-        if not entry.hnps or not entry.interface:
+        """An MN that left has no path any more: what comes for it then comes ahead of a Reverse PBU, and waits."""
+        if not entry.hnps or not entry.interface or (entry.state is State.LEFT and not entry.present):
             return None
         if entry.state in SERVED | GONE or entry.restored:
             held = entry.state is State.AWAITED
