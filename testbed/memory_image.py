@@ -20,6 +20,8 @@ from typing import IO
 from testbed.machine import MachineError
 
 OWN_PACKAGES = ("common", "lmad", "magd", "testbed")
+# They import what takes long to import, and the guest would wait for that at every start.
+_HOST_ONLY = ("testbed.report", "testbed.watch", "testbed.compare", "testbed.__main__")
 # Loaded by the guest before anything is measured; what else is asked for the kernel loads on demand.
 KERNEL_MODULES = (
     *("ip6_tunnel", "veth", "bridge", "dummy", "sch_netem", "sch_prio", "cls_u32"),
@@ -48,11 +50,12 @@ json.dump(sorted(files), sys.stdout)
 
 
 def own_modules() -> Iterator[str]:
-    """The names of all modules of this project."""
+    """The names of all modules of this project that a guest has a use for."""
     for package in OWN_PACKAGES:
         yield package
         path = importlib.import_module(package).__path__
-        yield from (module.name for module in pkgutil.walk_packages(path, f"{package}."))
+        modules = (module.name for module in pkgutil.walk_packages(path, f"{package}."))
+        yield from (name for name in modules if not name.startswith(_HOST_ONLY))
 
 
 def write(archive: IO[bytes], kernel_version: str) -> None:
