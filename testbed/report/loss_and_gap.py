@@ -116,7 +116,7 @@ def over(document: Document, parameter: Parameter) -> Plot | None:
                         axes.set_title(f"{mode.upper()}\n{_title(measure, narrow)}")
                     axes.set_ylabel("packets" if measure in LOST else measure.unit)
             for axes in panels[-1]:
-                axes.set_xlabel(parameter.unit if narrow else parameter.axis)
+                axes.set_xlabel(f"{parameter.name if narrow else parameter.label}, {parameter.unit}")
             _legend(figure, every, narrow)
             return svg_of(figure, name)
 

@@ -13,19 +13,18 @@ MODES = ("reactive", "predictive")
 
 
 class Parameter(NamedTuple):
-    field: str  # of Point
+    """`field` is of Point; `name` is short enough for a narrow axis."""
+
+    field: str
+    name: str
     label: str
     unit: str
 
-    @property
-    def axis(self) -> str:
-        return f"{self.label}, {self.unit}"
 
-
-RTT = Parameter("rtt_ms", "RTT between MAG and LMA", "ms")
-L2 = Parameter("l2_ms", "L2 handover time", "ms")
-RATE = Parameter("rate_pps", "packets each way", "1/s")
-CONTEXT = Parameter("context_bytes", "size of the context", "octets")
+RTT = Parameter("rtt_ms", "RTT", "RTT between MAG and LMA", "ms")
+L2 = Parameter("l2_ms", "L2", "L2 handover time", "ms")
+RATE = Parameter("rate_pps", "packets", "rate of packets each way", "1/s")
+CONTEXT = Parameter("context_bytes", "context", "size of the context", "octets")
 PARAMETERS = (RTT, L2, RATE, CONTEXT)
 
 
