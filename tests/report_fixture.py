@@ -35,7 +35,19 @@ def run(
     scheme: str = "pmipv6", *, key: str = KEY, base: bool = True, rtt_ms: float = 10.0, l2_ms: float = 50.0
 ) -> d.Run:
     statistic = d.Statistic.of([4.0, 4.0, 5.0])
-    observed = d.Observed([], [], [], [], {}, {}, statistic, statistic)
+    observed = d.Observed(
+        associations=[],
+        held=[d.Held("nmag", "downlink", 7, 51_000.0)],
+        redirected=[d.Redirected("pmag", "downlink", 2)],
+        paths=[
+            d.Way("downlink", ("cn", "inet", "lma", "pmag", "lma", "nmag", "mn"), 2, False),
+            d.Way("downlink", ("cn", "inet", "lma", "nmag", "mn"), 30, True),
+        ],
+        extra={"downlink": d.Extra(d.Statistic.of([0.0, 0.5]), None, d.Statistic.of([20_000.0]))},
+        jitter_us={},
+        messages=statistic,
+        octets=statistic,
+    )
     return d.Run(
         key=key,
         base=base,

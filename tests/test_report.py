@@ -107,7 +107,7 @@ def test_every_figure_is_drawn_for_both_widths_with_its_numbers_beside_it(report
         assert drawn.count('role="img" aria-label="') == 2
         assert (report / "figures" / f"{key}.svg").read_text().count("prefers-color-scheme: dark")
         assert rows(report / "data" / f"{key}.csv")
-    assert {file.stem for file in (report / "data").iterdir()} == {*keys, "table1"}
+    assert {file.stem for file in (report / "data").iterdir()} == {*keys, "table1", "ways"}
 
 
 def test_colours_come_from_the_page(report: Path) -> None:
@@ -159,6 +159,25 @@ def test_claims_that_are_not_supported_come_first_and_plainly(report: Path) -> N
         *("uplink and downlink", "downlink only"),
         *("2.0", "False"),
     )
+
+
+def test_ways_that_are_not_usual_are_said_to_be_so(report: Path) -> None:
+    text = (report / page.PAGE).read_text()
+    section = re.sub(r"<[^>]+>", "", text[text.index('<section id="ways">') :])
+    assert "CN → inet → LMA → pMAG → LMA → nMAG → MN: 2 (unusual)" in section
+    assert section.index("nMAG → MN: 30") < section.index("(unusual)")
+    for said in ("+0.25 links", "+20.00 ms", "nMAG: 7, at most 51.0 ms", "pMAG: 2"):
+        assert said in section
+    lines = [row for row in rows(report / "data" / "ways.csv") if row["run"] == KEY]
+    assert [(row["kind"], row["where"], row["packets"], row["value"]) for row in lines] == [
+        ("way", "cn>inet>lma>pmag>lma>nmag>mn", "2", ""),
+        ("way", "cn>inet>lma>nmag>mn", "30", ""),
+        ("kept", "nmag", "7", "51000.0"),
+        ("diverted", "pmag", "2", ""),
+        ("extra hops", "", "2", "0.25"),
+        ("extra octets", "", "0", ""),
+        ("extra us", "", "1", "20000.0"),
+    ]
 
 
 def test_raw_data_comes_along(report: Path) -> None:

@@ -1,5 +1,13 @@
 """What `testbed watch` shows, without a terminal: a made-up handover at known moments."""
 
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
 from itertools import pairwise
 from pathlib import Path
 
@@ -204,6 +212,32 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["watch", "--from", str(tmp_path)])
     assert result.exit_code == 1
     assert "run.json" in result.output
+
+
+def test_ctrl_c_ends_it_and_leaves_the_terminal_as_it_was(directory: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        argv = [sys.executable, "-m", "testbed", "watch", "--from", str(directory)]
+        os.execve(sys.executable, argv, {**environment, "TERM": "xterm"})
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
+    before, seen, pressed = termios.tcgetattr(terminal), b"", False
+    try:
+        while select.select([terminal], [], [], 60)[0]:
+            seen += os.read(terminal, 1 << 16)
+            if not pressed and b"handover 1 of 2" in seen:
+                os.write(terminal, b"\x03")
+                pressed = True
+            if b"\x1b[?1049l" in seen:  # back to the screen that was there before
+                break
+        else:
+            os.kill(pid, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert b"Traceback" not in seen
+        assert b"\x1b[?25h" in seen  # the cursor is seen again
+        assert termios.tcgetattr(terminal) == before
+    finally:
+        os.close(terminal)
 
 
 def test_moments_are_of_the_made_up_handover(recording: Recording) -> None:

@@ -14,13 +14,13 @@ import msgspec
 from markupsafe import Markup
 
 from testbed.compare.document import SCHEMA, Document, Run
-from testbed.report import claims, drop_period, loss_and_gap, packets, paper_figures, sequence, signalling, theme
+from testbed.report import claims, drop_period, loss_and_gap, packets, paper_figures, sequence, signalling, theme, ways
 from testbed.report.drawing import standalone
 from testbed.report.plot import Plot
 from testbed.report.sweep import PARAMETERS, base_runs
 
 PAGE, DATA, FIGURES, JSON_COPY = "index.html", "data", "figures", "compare.json"
-_TABLE1_CSV = "table1"
+_TABLE1_CSV, _WAYS_CSV = "table1.csv", "ways.csv"
 
 
 class ReportError(Exception):
@@ -50,7 +50,8 @@ def build(file: Path, out: Path, progress: Callable[[str], Any] = lambda _: None
         progress(f"figure {number}: {plot.title}")
         (out / DATA / f"{plot.key}.csv").write_text(plot.table.as_csv())
         (out / FIGURES / f"{plot.key}.svg").write_text(standalone(plot.wide, plot.alt))
-    (out / DATA / f"{_TABLE1_CSV}.csv").write_text(claims.table(document).as_csv())
+    (out / DATA / _TABLE1_CSV).write_text(claims.table(document).as_csv())
+    (out / DATA / _WAYS_CSV).write_text(ways.table(document).as_csv())
     present = _bring(document, file, out)
     page = out / PAGE
     page.write_text(render(document, sections, present))
@@ -93,7 +94,9 @@ def render(document: Document, sections: dict[str, list[Plot]], present: set[str
         skipped=[(point, theme.name_of(point.scheme, point.mode)) for point in document.skipped],
         style=Markup(theme.style_sheet() + Path(__file__).with_name("page.css").read_text()),
         svg=Markup,
-        table1_csv=f"{DATA}/{_TABLE1_CSV}.csv",
+        ways=ways.rows(document),
+        table1_csv=f"{DATA}/{_TABLE1_CSV}",
+        ways_csv=f"{DATA}/{_WAYS_CSV}",
         json_copy=JSON_COPY,
         handovers=sum(len(run.handover["handovers"]) for run in document.runs),
     )
