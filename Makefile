@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 BIN := .venv/bin
 
-.PHONY: help setup lab test check unit test-netns test-vm clean
+.PHONY: help setup lab test check unit test-netns test-vm deb test-deb clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,12 @@ test-netns: setup ## tests of the data plane and the daemons, natively or in the
 
 test-vm: setup ## tests of the virtual machine itself
 	$(BIN)/python -m pytest --quiet -m vm
+
+deb: setup ## the Debian package, in build/
+	@bash package/build.sh
+
+test-deb: setup ## install the package in a machine of its own, with systemd, and hand over between the services (10 minutes)
+	@$(BIN)/python -m package.trial
 
 clean: ## remove what was made here: .venv, caches
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,7 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(
     linux-image-amd64 qemu-system-x86 busybox-static file udev # the virtual machine
     iproute2 nftables kmod iputils-ping iperf3 tcpdump tshark procps
-    python3 python3-venv python3-nftables ca-certificates
+    python3 python3-venv python3-nftables python3-systemd ca-certificates
+    systemd mandoc dpkg mmdebstrap e2fsprogs # the package: its units and pages checked, built, tried in a machine of its own
 )
 python=/usr/bin/python3 # Debian's: python3-nftables belongs to it, and another one may come first in PATH
 stamp=.venv/set-up

@@ -1,0 +1,64 @@
+"""What is installed beside the programs: service units, manual pages."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from package.manual import FILES, defaults, page, tables
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("lmad.8", "magd.8", "lmactl.8", "magctl.8", "lmad.toml.5", "magd.toml.5")
+WORST_EXPOSURE = 3.0
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_manual_pages_are_clean(name: str) -> None:
+    text = page(name)
+    lint = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (lint.returncode, lint.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("daemon", FILES)
+def test_the_manual_page_of_a_file_names_every_key(daemon: str) -> None:
+    named = {
+        (table.header.strip("[]"), key)
+        for table in tables((ROOT / "systemd" / f"{daemon}.toml").read_text())
+        for key, _, _ in table.keys
+    }
+    alternatives = {("mobile_node.opaque_context", "hex")}
+    assert dict(defaults(FILES[daemon])).keys() - alternatives == named
+
+
+@pytest.mark.parametrize("daemon", FILES)
+def test_units_are_clean_and_confined(daemon: str, tmp_path: Path) -> None:
+    unit = tmp_path / f"{daemon}.service"
+    # Not installed here: the one in the venv takes its place.
+    unit.write_text((ROOT / "systemd" / unit.name).read_text().replace("/usr/sbin/", f"{ROOT}/.venv/bin/"))
+    verify = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
+    )
+    said = [line for line in verify.stderr.splitlines() if daemon in line]
+    assert (verify.returncode, said) == (0, [])
+    security = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", str(unit)], capture_output=True, text=True, check=True
+    )
+    [exposure] = re.findall(rf"Overall exposure level for {unit.name}: ([0-9.]+)", security.stdout)
+    assert float(exposure) < WORST_EXPOSURE
+    capabilities = re.findall(r"^(?:Ambient|Bounding)?Capabilit.*=(.*)$", unit.read_text(), re.MULTILINE)
+    assert set(capabilities) == {"CAP_NET_ADMIN CAP_NET_RAW"}
+
+
+def test_the_units_differ_only_where_the_daemons_do() -> None:
+    lmad = (ROOT / "systemd/lmad.service").read_text().replace("lmad", "magd").splitlines()
+    magd = (ROOT / "systemd/magd.service").read_text().splitlines()
+    more = [line for line in magd if line not in lmad]
+    assert more == [
+        "Description=Proxy Mobile IPv6 mobile access gateway",
+        "# Of access interfaces: addr_gen_mode, ignore_routes_with_linkdown.",
+        "ReadWritePaths=/proc/sys/net",
+        "RestrictAddressFamilies=AF_UNIX AF_INET6 AF_NETLINK AF_PACKET",
+    ]
