@@ -7,6 +7,7 @@ figures 13 and 14 as testbed/phases.py reads them, which measures the same on ca
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from common.mh.messages import Message
 
@@ -58,36 +59,46 @@ class Histogram:
         return other
 
 
+class _Step(NamedTuple):
+    """What an event is to the phases: the end of some, under this name, and the beginning of these (end, name)."""
+
+    ends: str
+    begins: list[tuple[str, str]]
+
+
 class Phases:
-    """Listens to a journal; `clock` in seconds."""
+    """Listens to a journal; `clock` in seconds. Every message passes here, so what is no step must cost little."""
 
     def __init__(self, phases: Sequence[Phase], clock: Callable[[], float]) -> None:
         self.histograms = {phase.name: Histogram() for phase in phases}
         self._clock = clock
-        self._begins: dict[str, list[Phase]] = {}
-        for phase in phases:
-            self._begins.setdefault(phase.begin, []).append(phase)
-        self._known = self._begins.keys() | {phase.end for phase in phases}
+        self._steps: dict[str, dict[str, _Step]] = {}  # by event, then by what it is about
+        for key in dict.fromkeys(key for phase in phases for key in (phase.begin, phase.end)):
+            event, _, about = key.partition(" ")
+            begins = [(phase.end, phase.name) for phase in phases if phase.begin == key]
+            self._steps.setdefault(event, {})[about] = _Step(key, begins)
         # What ends each MN's phases that are under way; of two with the same end the later one counts.
         self._under_way: dict[object, dict[str, tuple[str, float]]] = {}
 
     def hear(self, event: str, message: Message | None, said: dict[str, object]) -> None:
-        mn_id = said.get("mn_id")
-        if event in OVER:
-            self._under_way.pop(mn_id, None)
+        steps = self._steps.get(event)
+        if steps is None:
+            if event in OVER:
+                self._under_way.pop(said.get("mn_id"), None)
             return
-        more = message.name if message else said.get("downlink")
-        key = f"{event} {more}" if more else event
-        if key not in self._known:
+        step = steps.get(message.name if message else str(said.get("downlink", "")))
+        if step is None:
             return
-        now = self._clock()
-        under_way = self._under_way.setdefault(mn_id, {})
-        if (begun := under_way.pop(key, None)) is not None:
+        now, mn_id = self._clock(), said.get("mn_id")
+        under_way = self._under_way.get(mn_id)
+        if under_way is None:
+            if not step.begins:
+                return
+            self._under_way[mn_id] = under_way = {}
+            if len(self._under_way) > MOST_MOBILE_NODES:
+                del self._under_way[next(iter(self._under_way))]
+        if (begun := under_way.pop(step.ends, None)) is not None:
             name, moment = begun
             self.histograms[name].observe(now - moment)
-        for phase in self._begins.get(key, ()):
-            under_way[phase.end] = (phase.name, now)
-        if not under_way:
-            del self._under_way[mn_id]
-        elif len(self._under_way) > MOST_MOBILE_NODES:
-            del self._under_way[next(iter(self._under_way))]
+        for end, name in step.begins:
+            under_way[end] = (name, now)

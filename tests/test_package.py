@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from package import tables as tables_module
 from package.manual import FILES, defaults, page, tables
 
 ROOT = Path(__file__).parents[1]
@@ -62,3 +63,22 @@ def test_the_units_differ_only_where_the_daemons_do() -> None:
         "ReadWritePaths=/proc/sys/net",
         "RestrictAddressFamilies=AF_UNIX AF_INET6 AF_NETLINK AF_PACKET",
     ]
+
+
+def test_the_tables_for_operators_are_true() -> None:
+    assert tables_module.DOCUMENT.read_text() == tables_module.written(), "run: .venv/bin/python -m package.tables"
+
+
+def test_every_metric_and_kernel_drop_is_explained() -> None:
+    text = tables_module.DOCUMENT.read_text()
+    sources = {path: path.read_text() for path in (ROOT / "common").rglob("*.py")}
+    metrics = re.findall(
+        r'(?:_counter\(\n?\s*|Gauge\w+\(f"\{PREFIX\}_|Counter\w+\(\n?\s*f"\{PREFIX\}_|Histogram\w+\(\n?\s*f"\{PREFIX\}_)"?([a-z_]+)"',
+        sources[ROOT / "common/exposition.py"],
+    )
+    assert len(metrics) == 9
+    for name in metrics:
+        assert f"`context_reflector_{name}" in text, name
+    drops = re.findall(r"counter ([a-z_]+) \{", sources[ROOT / "common/dataplane/filter.py"])
+    for name in {drop.replace("_", "-") for drop in drops}:
+        assert f"`{name}`" in text, name
