@@ -1,7 +1,7 @@
 """The control socket: a person's questions and commands to a running daemon, one JSON object per line each way.
 
 Request `{"command": "show", "subject": "bindings"}`; answer `{"result": ...}` or `{"error": "one line"}`. A command
-that goes on telling, such as `trace`, answers with such a line each time, until the client ends the connection.
+that goes on telling, such as `trace`, says null when it begins, then a result each time, until the client leaves.
 
 Who may command a daemon: root, the user that it runs as, and members of the group that it runs as. The socket file has
 mode 0660, and whoever connects is asked for by the kernel's word (SO_PEERCRED, SO_PEERGROUPS): that holds even where
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -112,6 +113,7 @@ async def _tell(stream: Stream, reader: asyncio.StreamReader, writer: asyncio.St
             missed = 0
 
     end = stream.follow(emit)
+    _write(writer, {"result": None})
     try:
         while await reader.read(MAX_LINE):
             pass
@@ -136,15 +138,26 @@ def may_command(peer: socket.socket) -> bool:
 
 
 def follow(path: Path, command: str, **arguments: object) -> Iterator[tuple[object, int]]:
-    """What the daemon goes on telling, each with how much was missed before it. Raises CommandError as `ask` does."""
-    with _connected(path) as client:
-        client.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
-        for line in client.makefile("rb"):
-            answer = json.loads(line)
-            if "error" in answer:
-                raise CommandError(answer["error"])
-            yield answer["result"], answer.get("missed", 0)
-    raise CommandError(f"the daemon at {path} ended the connection")
+    """What the daemon tells from the moment this returns, each with how much was missed before it.
+
+    Raises CommandError as `ask` does, at once or when the daemon ends.
+    """
+    client = _connected(path)
+    lines = client.makefile("rb")
+    try:
+        _request(client, command, arguments)
+        _result(path, lines.readline())  # it has begun
+    except BaseException:
+        client.close()
+        raise
+
+    def told() -> Iterator[tuple[object, int]]:
+        with client:
+            while True:
+                answer = _result(path, lines.readline())
+                yield answer["result"], answer.get("missed", 0)
+
+    return told()
 
 
 def _connected(path: Path) -> socket.socket:
@@ -157,18 +170,25 @@ def _connected(path: Path) -> socket.socket:
     return client
 
 
+def _request(client: socket.socket, command: str, arguments: dict[str, object]) -> None:
+    with suppress(BrokenPipeError):  # then it has said why, and left
+        client.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+
+
+def _result(path: Path, line: bytes) -> dict[str, Any]:
+    if not line:
+        raise CommandError(f"the daemon at {path} ended the connection")
+    answer: dict[str, Any] = json.loads(line)
+    if "error" in answer:
+        raise CommandError(answer["error"])
+    return answer
+
+
 def ask(path: Path, command: str, **arguments: object) -> object:
     """What the daemon answers. Raises CommandError with the line that the user reads."""
     with _connected(path) as client:
-        with suppress(BrokenPipeError):  # then it has said why, and left
-            client.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
-        line = client.makefile("rb").readline()
-    if not line:
-        raise CommandError(f"the daemon at {path} ended the connection")
-    answer = json.loads(line)
-    if "error" in answer:
-        raise CommandError(answer["error"])
-    return answer["result"]
+        _request(client, command, arguments)
+        return _result(path, client.makefile("rb").readline())["result"]
 
 
 def show(subjects: Mapping[str, Callable[[], object]], subject: str) -> object:

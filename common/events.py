@@ -31,6 +31,8 @@ class Event:
 EVENTS = {
     # Both daemons.
     "started": Event(INFO, Kind.DONE, "the daemon serves"),
+    "reloaded": Event(INFO, Kind.DONE, "SIGHUP: the file was read again; what changed, and what needs a restart"),
+    "reload-refused": Event(ERROR, Kind.FAILED, "SIGHUP: the file is wrong; everything stays as it was"),
     "malformed-*": Event(INFO, Kind.IGNORED, "octets that are no message; the reason is one of `codec.decode`"),
     "unknown-mh-type": Event(
         INFO, Kind.IGNORED, "a Mobility Header type that is not spoken here: a Binding Error goes back"
