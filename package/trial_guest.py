@@ -131,7 +131,7 @@ def property_of(service: str, name: str) -> str:
 
 
 def installation() -> None:
-    run("apt-get install --yes --no-download /root/context-reflector.deb")
+    run("apt-get install --yes --no-install-recommends /root/context-reflector.deb")
     check("the package is installed", "ii  context-reflector" in run("dpkg -l context-reflector"))
     check("it has a user of its own", pwd.getpwnam("context-reflector").pw_shell == "/usr/sbin/nologin")
     check(
