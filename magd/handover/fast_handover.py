@@ -71,7 +71,7 @@ class FastHandover(Pmipv6):
 
     def forwarding(self, entry: BindingUpdateListEntry) -> Forwarding | None:
         """An MN that left has no path any more: what comes for it then comes ahead of a Reverse PBU, and waits."""
-        if not entry.hnps or not entry.interface or (entry.state is State.LEFT and not entry.present):
+        if not entry.hnps or not entry.interface or (entry.state in GONE and not entry.present):
             return None
         if entry.state in SERVED | GONE or entry.restored:
             held = entry.state is State.AWAITED
