@@ -75,23 +75,43 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Advertise:
-    """Send the MN a unicast Router Advertisement (RFC 5213 section 6.9.3). Lifetimes in seconds, MTU in octets."""
+    """Send the MN a unicast Router Advertisement (RFC 5213 section 6.9.3). Lifetimes in seconds, MTU in octets.
+
+    The prefixes `withdrawn` are not the MN's any more (section 6.12): their lifetime is 0.
+    """
 
     interface: str
     mn_ll_id: bytes | None
     hnps: tuple[IPv6Network, ...]
     lifetime: int
     mtu: int
+    withdrawn: tuple[IPv6Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Solicit:
+    """Ask the MN for a sign of life: Neighbor Solicitations, unicast, for what are or may be addresses of its.
+
+    RFC 4861 section 7.3.3, RFC 5213 section 6.13. Who answers is reported as heard from.
+    """
+
+    interface: str
+    mn_ll_id: bytes
+    addresses: tuple[IPv6Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something an operator would want to see: counted under `event`, logged, written to the journal."""
+    """Something an operator would want to see: counted under `event`, logged, written to the journal.
+
+    What repeats what was logged before is counted only: `logged` is False.
+    """
 
     event: str
     mn_id: MnId | None = None
     peer: IPv6Address | None = None
     detail: str = ""
+    logged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +125,7 @@ class HoldUplink:
     keep: bool
 
 
-Action = Send | Forward | Advertise | HoldUplink | Note
+Action = Send | Forward | Advertise | Solicit | HoldUplink | Note
 
 UNRECOGNIZED_MH_TYPE = 2  # status of a Binding Error, RFC 6275 section 6.1.9
 

@@ -15,9 +15,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from common.actions import UNRECOGNIZED_MH_TYPE, Action, Advertise, Forward, HoldUplink, Note, Send, ToPeer
+from common.actions import (
+    UNRECOGNIZED_MH_TYPE,
+    Action,
+    Advertise,
+    Forward,
+    HoldUplink,
+    Note,
+    Send,
+    Solicit,
+    ToPeer,
+)
 from common.dataplane.interface import DataPlane
 from common.errors import DataPlaneError, MalformedMessage, UnknownMhType
 from common.events import Kind, event
@@ -29,6 +39,7 @@ from common.mh.messages import BindingError, Message
 JOURNAL_DELAY = 0.2  # seconds
 
 log = logging.getLogger(__name__)
+T = TypeVar("T", Advertise, Solicit)
 
 
 class Core(Protocol):
@@ -55,6 +66,8 @@ class Shell:
         mh_socket: socket.socket,
         journal: Journal,
         advertise: Callable[[Advertise], None] | None = None,
+        *,
+        solicit: Callable[[Solicit], None] | None = None,
     ) -> None:
         self.core = core
         self.data_plane = data_plane
@@ -63,6 +76,7 @@ class Shell:
         self._mh_socket = mh_socket
         self.journal = journal
         self._advertise = advertise
+        self._solicit = solicit
         self._timer: asyncio.TimerHandle | None = None
         self._journal_timer: asyncio.TimerHandle | None = None
         self._watchdog_timer: asyncio.TimerHandle | None = None
@@ -148,7 +162,9 @@ class Shell:
                         failed = self._perform(self.core.forwarding_failed(action, error, time.monotonic()))
                         break
                 case Advertise():
-                    self._advertised(action)
+                    self._on_link(action, self._advertise)
+                case Solicit():
+                    self._on_link(action, self._solicit)
                 case HoldUplink(interface, keep):
                     self._try(lambda: self.data_plane.hold_uplink(interface, keep))
                 case Note():
@@ -168,12 +184,13 @@ class Shell:
         self.messages["sent", message.name, Kind.DONE.value] += 1
         self.journal.write("sent", message, peer=destination, mn_id=_mn_id(message))
 
-    def _advertised(self, advertise: Advertise) -> None:
+    def _on_link(self, action: T, send: Callable[[T], None] | None) -> None:
+        assert send, action
         try:
-            if self._advertise:
-                self._advertise(advertise)
+            send(action)
         except OSError as error:  # the link went down meanwhile
-            self.note(Note("advertisement-failed", detail=f"{advertise.interface}: {error.strerror}"))
+            what = "advertisement" if isinstance(action, Advertise) else "solicitation"
+            self.note(Note(f"{what}-failed", detail=f"{action.interface}: {error.strerror}"))
 
     def _forward(self, forward: Forward) -> None:
         self.data_plane.apply(forward)

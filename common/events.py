@@ -107,6 +107,23 @@ EVENTS = {
     "context-stored": Event(INFO, Kind.DONE, "the context of an MN has come, which is awaited now"),
     "context-stale": Event(INFO, Kind.IGNORED, "a context for an MN that is served here already"),
     "context-expired": Event(INFO, Kind.DONE, "a context ran out before its MN came"),
+    "pba-without-binding": Event(
+        ERROR, Kind.IGNORED, "the LMA accepted without a prefix, or for no time: no service until an operator says so"
+    ),
+    "prefix-not-allowed": Event(
+        ERROR, Kind.REFUSED, "the LMA assigned a prefix that the MN's profile does not allow: no service"
+    ),
+    "request-deferred": Event(
+        INFO, Kind.DONE, "a fourth request for the MN within a second waits for its end (RFC 6275 11.8)"
+    ),
+    "unreachable": Event(
+        WARNING, Kind.DONE, "the MN does not answer Neighbor Solicitations: it is de-registered (RFC 5213 6.13)"
+    ),
+    "tunnel-mtu-changed": Event(INFO, Kind.DONE, "the way to the LMA takes other packets now: the MNs are told"),
+    "solicitations-flood": Event(
+        WARNING, Kind.IGNORED, "more neighbour discovery on an access link than it may have: not read for a moment"
+    ),
+    "solicitation-failed": Event(WARNING, Kind.FAILED, "a Neighbor Solicitation could not be sent: the link went down"),
     "advertisement-failed": Event(WARNING, Kind.FAILED, "a Router Advertisement could not be sent: the link went down"),
 }
 _UNKNOWN = Event(INFO, Kind.DONE, "")

@@ -1,14 +1,15 @@
 """magd: the mobile access gateway as a daemon."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import IPv6Address
 
-from common.actions import Action
+from common.actions import Action, Note
 from common.command_line import daemon_command
-from common.control import CommandError, ControlServer, Handler, show
+from common.control import ControlServer, Handler, show
 from common.daemon import Shell, only_one, utc
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
@@ -16,13 +17,14 @@ from common.dataplane.linux import MAG, LinuxDataPlane
 from common.journal import Journal
 from common.metrics import metrics
 from common.mh import codec
-from common.mh.messages import MnId
 from common.mh.raw_socket import open_mh_socket
 from common.phases import MAG_PHASES
 from common.trace import trace
 from magd.attachment.link import LinkSource
-from magd.attachment.router_solicitation import RouterSolicitationSource
-from magd.binding_update_list import SERVED
+from magd.attachment.neighbour_discovery import NeighbourDiscoverySource
+from magd.attachment.neighbours import Neighbours
+from magd.attachment.path_mtu import PathMtu
+from magd.commands import steering
 from magd.config import MagdConfig, load_config
 from magd.handover import SCHEMES
 from magd.mag import MobileAccessGateway
@@ -38,13 +40,10 @@ def run(config: MagdConfig) -> None:
         data_plane = LinuxDataPlane(MAG, access_interfaces=mag.access_interfaces, keep=_keep(config))
         journal = Journal(mag.journal)
         try:
-            data_plane.start(mag.address, [mag.lma])
+            data_plane.start(mag.address, config.lmas)
             # A restarted MAG must not repeat the numbers of its last life (RFC 5213 section 5.5).
             core = MobileAccessGateway(config, utc, sequence=int(time.time()) & 0xFFFF)
-            core.mtu = data_plane.mtu(mag.lma)
-            advertiser = Advertiser()
-            shell = Shell(core, data_plane, mh_socket, journal, advertiser.send)
-            asyncio.run(_serve(config, core, shell))
+            asyncio.run(_serve(config, core, data_plane, mh_socket, journal))
         finally:
             data_plane.close()
             journal.close()
@@ -59,66 +58,60 @@ def _keep(config: MagdConfig) -> Keep | None:
     return Keep(HoldLimits(packets), uplink=scheme.keeps_uplink, give_back=scheme.gives_back)
 
 
-async def _serve(config: MagdConfig, core: MobileAccessGateway, shell: Shell) -> None:
+async def _serve(
+    config: MagdConfig,
+    core: MobileAccessGateway,
+    data_plane: LinuxDataPlane,
+    mh_socket: socket.socket,
+    journal: Journal,
+) -> None:
     mag = config.mag
+    advertiser = Advertiser(managed=mag.dhcpv6 == "stateful", other=mag.dhcpv6 != "none")
 
     def told(event: Callable[..., list[Action]]) -> Callable[..., None]:
         """The core hears of it now, and what it says is done."""
         return lambda *arguments: shell.feed(event(*arguments, time.monotonic()))
 
-    def attach(mn_id: str, interface: str | None) -> None:
-        where = interface or next((node.interface for node in config.mobile_node if node.mn_id == mn_id), None)
-        if where is None:
-            raise CommandError(f"{mn_id} has no profile that names an interface: say which")
-        if where not in mag.access_interfaces:
-            raise CommandError(f"{where} is not among mag.access_interfaces")
-        if not any(node.mn_id == mn_id for node in config.mobile_node):
-            raise CommandError(f"{mn_id} has no policy profile here")
-        told(core.attached)(MnId.nai(mn_id), where)
-
-    def detach(mn_id: str) -> None:
-        if MnId.nai(mn_id) not in core.binding_update_list:
-            raise CommandError(f"{mn_id} is not attached")
-        told(core.detached)(MnId.nai(mn_id))
-
-    def handover(mn_id: str, nmag: str | None) -> None:
-        try:
-            address = IPv6Address(nmag) if nmag else None
-        except ValueError as error:
-            raise CommandError(f"not an IPv6 address: {error}") from error
-        if not core.predictive:
-            raise CommandError(f"scheme {mag.scheme} does nothing before an MN has left")
-        entry = core.binding_update_list.get(MnId.nai(mn_id))
-        if entry is None or entry.state not in SERVED:
-            raise CommandError(f"{mn_id} is not served here")
-        if not core.can_announce(MnId.nai(mn_id), address):
-            raise CommandError(f"scheme {mag.scheme} needs to know where {mn_id} goes, and an LMA that speaks it")
-        told(core.handover)(MnId.nai(mn_id), address)
-
-    def solicited(interface: str, mac: bytes) -> None:
+    def solicited(interface: str, mac: bytes, address: IPv6Address) -> None:
         attaches = "router-solicitation" in mag.attachment
-        shell.feed(core.solicited(interface, mac, attaches, time.monotonic()))
+        shell.feed(core.solicited(interface, mac, attaches, time.monotonic(), address))
+
+    def flooded(interface: str) -> None:
+        shell.feed([Note("solicitations-flood", detail=interface)])
+
+    def heard_soon(interface: str, mac: bytes, address: IPv6Address) -> None:
+        """The core is being asked already when the kernel's word comes."""
+        asyncio.get_running_loop().call_soon(told(core.heard), interface, mac, address)
 
     def start_sources() -> None:
+        path_mtu.start()
         solicitations.start()
         links.start()
+
+    neighbours = Neighbours(heard_soon)
+    shell = Shell(core, data_plane, mh_socket, journal, advertiser.send, solicit=neighbours.solicit)
 
     what = subjects(config, core, shell, time.monotonic)
     commands: dict[str, Handler] = {
         "show": lambda subject: show(what, subject),
-        "attach": attach,
-        "detach": detach,
         "trace": lambda mn_id: trace(shell.journal, mn_id),
-        "handover": handover,
+        **steering(config, core, shell.feed, time.monotonic),
     }
     links = LinkSource(
         mag.access_interfaces if "link" in mag.attachment else (), told(core.link_up), told(core.link_down)
     )
-    solicitations = RouterSolicitationSource(mag.access_interfaces, solicited)
+    solicitations = NeighbourDiscoverySource(mag.access_interfaces, solicited, told(core.heard), flooded)
+    path_mtu = PathMtu(
+        config.lmas,
+        mag.access_interfaces,
+        data_plane.tunnel_device,
+        lambda lma, mtu: shell.feed(core.path_mtu(lma, mtu)),
+        lambda interface, mtu: shell.feed(core.link_mtu(interface, mtu)),
+    )
     scrapes = (mag.metrics_address, mag.metrics_port)
     async with ControlServer(mag.control_socket, commands):
         with ExitStack() as sources, metrics(scrapes, shell, mobile_nodes(core), MAG_PHASES, time.monotonic):
-            for source in (solicitations, links):
+            for source in (path_mtu, solicitations, links, neighbours, advertiser):
                 sources.callback(source.close)
             await shell.serve(start_sources)
 

@@ -5,17 +5,27 @@ from dataclasses import replace
 from ipaddress import IPv6Network
 
 from common.actions import Note
-from common.mh.messages import ALL_ZERO_PREFIX, HandoffIndicator, ProxyBindingAck, Status
+from common.mh.messages import (
+    ALL_ZERO_PREFIX,
+    FastProxyBindingUpdate,
+    HandoffIndicator,
+    ProxyBindingAck,
+    ProxyBindingUpdate,
+    Status,
+)
 from magd.binding_update_list import (
     MAX_BINDACK_TIMEOUT,
     Announcement,
     BindingUpdateListEntry,
+    Farewell,
     Request,
     State,
     Step,
     unserved,
 )
 from magd.handover.pmipv6 import Pmipv6
+from magd.numbering import SEQUENCE_SPACE
+from magd.profiles import Profile
 
 MAX_UPDATE_INTERVAL = 1 / 3  # RFC 6275 section 12: MAX_UPDATE_RATE, seconds between updates for one MN
 REFRESH_MARGIN = 40  # RFC 8127 section 4.1: ten units of 4 s before the lifetime ends
@@ -23,46 +33,76 @@ MAX_ADVERTISE_INTERVAL = 600  # RFC 4861 section 6.2.1: MaxRtrAdvInterval, secon
 
 
 def answers(entry: BindingUpdateListEntry, pba: ProxyBindingAck) -> bool:
-    """Whether this is the answer to what is outstanding; any other is ignored."""
-    return entry.outstanding is not None and entry.outstanding.pbu.sequence == pba.sequence
+    """Whether this is the answer to what is outstanding; any other is ignored.
+
+    An LMA that does not like a sequence number says in its place which one it has (RFC 6275 section 9.5.1).
+    """
+    if entry.outstanding is None:
+        return False
+    pbu = entry.outstanding.pbu
+    if pba.status == Status.SEQUENCE_OUT_OF_WINDOW:
+        return pbu.timestamp is None
+    return pbu.sequence == pba.sequence
 
 
-def consequences(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv6, now: float) -> Iterator[Step]:
+def consequences(
+    entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv6, profile: Profile | None, now: float
+) -> Iterator[Step]:
     """What follows from an answer to the entry's outstanding PBU."""
     assert entry.outstanding is not None
-    pbu = entry.outstanding.pbu
     hnps = tuple(prefix for prefix in pba.hnps if prefix != ALL_ZERO_PREFIX)
-    if entry.state is State.DEREGISTERING:
+    if not _echoes(entry.outstanding.pbu, pba):
+        # Ignored, and not asked again: a de-registration ends by itself, a binding that there is lasts its time.
+        yield Note("pba-options-differ", pba.mn_id, entry.lma)
+        if entry.state is State.REGISTERING:
+            yield from _refused(entry, scheme)
+        elif entry.state is State.REFRESHING:
+            yield replace(entry, state=State.REGISTERED, outstanding=None, halted=True)
+    elif entry.state is State.DEREGISTERING:
         yield from scheme.deregistered(entry, pba, now)
-        return
-    if (pba.handoff_indicator, pba.access_technology, pba.mn_ll_id) != (
+    elif pba.status >= Status.REASON_UNSPECIFIED:
+        yield Note(f"pbu-refused-{int(pba.status)}", entry.mn_id, entry.lma)
+        yield from _rejected(entry, pba, scheme)
+    elif not hnps or not pba.lifetime:
+        yield Note("pba-without-binding", entry.mn_id, entry.lma)
+        yield from _refused(entry, scheme)
+    elif profile and not profile.allows(hnps):
+        yield Note("prefix-not-allowed", entry.mn_id, entry.lma, ", ".join(map(str, hnps)))
+        yield from _refused(entry, scheme)
+        yield Farewell(entry, hnps)
+    else:
+        yield from _registered(entry, hnps, pba, scheme, now)
+
+
+def _echoes(pbu: ProxyBindingUpdate | FastProxyBindingUpdate, pba: ProxyBindingAck) -> bool:
+    """Section 6.9.1.2, 6."""
+    return (pba.handoff_indicator, pba.access_technology, pba.mn_ll_id) == (
         pbu.handoff_indicator,
         pbu.access_technology,
         pbu.mn_ll_id,
-    ):
-        yield Note("pba-options-differ", pba.mn_id, entry.lma)
-        yield from _refused(entry, scheme)
-    elif pba.status < Status.REASON_UNSPECIFIED and hnps:
-        yield from _registered(entry, hnps, pba, scheme, now)
-    else:
-        yield Note(f"pbu-refused-{int(pba.status)}", entry.mn_id, entry.lma)
-        yield from _rejected(entry, pba.status, scheme)
+    )
 
 
-def _rejected(entry: BindingUpdateListEntry, status: Status, scheme: Pmipv6) -> Iterator[Step]:
+def _rejected(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv6) -> Iterator[Step]:
     assert entry.outstanding is not None
-    match status:
+    match pba.status:
         case Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED:
             # Somebody's newer word arrived first; ours is said again, as often as the rate limit allows.
             again = replace(entry.outstanding, timeout=MAX_UPDATE_INTERVAL)
             yield replace(entry, outstanding=again)
+        case Status.SEQUENCE_OUT_OF_WINDOW:
+            # RFC 6275 section 11.7.3: go on behind the number that the LMA has.
+            again = replace(entry.outstanding, timeout=MAX_UPDATE_INTERVAL)
+            yield replace(entry, outstanding=again, sequence=pba.sequence % SEQUENCE_SPACE)
         case Status.TIMESTAMP_MISMATCH:
             # A clock that differs must be set by somebody, and the LMA's is not the one to follow; a PBU that was only
             # late on its way must not end the service for good. Both are served by a late retry with a new timestamp.
             later = replace(entry.outstanding, timeout=MAX_BINDACK_TIMEOUT)
             yield unserved(entry, State.REGISTERING, later)
-        case Status.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX if entry.hnps:
-            without = replace(unserved(entry, State.REGISTERING), hnps=(), restored=False)
+        case Status.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX | Status.BCE_PBU_PREFIX_SET_DO_NOT_MATCH if (
+            entry.outstanding.pbu.hnps != (ALL_ZERO_PREFIX,)
+        ):
+            without = replace(unserved(entry, State.REGISTERING), hnps=(), restored=False, prefixes_refused=True)
             yield Request(without, HandoffIndicator.UNKNOWN)
         case _:
             yield from _refused(entry, scheme)

@@ -1,8 +1,11 @@
-"""The binding update list (RFC 5213 section 6.1): one frozen entry per attached mobile node, its states and timers."""
+"""The binding update list (RFC 5213 section 6.1): one frozen entry per attached interface of a mobile node."""
 
+import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
+from itertools import count
 from math import inf
 
 from common.actions import Action
@@ -17,6 +20,7 @@ from common.mh.messages import (
 
 INITIAL_BINDACK_TIMEOUT = 1.0  # RFC 6275 section 12, seconds
 MAX_BINDACK_TIMEOUT = 32.0
+MAC_LENGTH = 6
 
 
 class State(Enum):
@@ -62,13 +66,32 @@ class Outstanding:
         return self.sent + self.timeout
 
 
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A request that the rate limit lets out `at` that moment, and not before."""
+
+    lifetime: int
+    handoff_indicator: HandoffIndicator
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The MN is being looked for: `sent` solicitations so far, the next step is due `at` that moment."""
+
+    sent: int
+    at: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BindingUpdateListEntry:
-    """One MN. Moments are the core's `now`, `lifetime` is the granted one in seconds.
+    """One interface of an MN. Moments are the core's `now`, `lifetime` is the granted one in seconds.
 
     `interface` is empty while nobody knows where an awaited MN will come; `present` is whether it is on the link.
     `restored`: a context says what it takes to serve the MN before the LMA has answered. `parts` are the pieces of that
-    context, by their number; `opaque` what is carried on for others. `timestamp` is of the last request.
+    context, by their number; `opaque` what is carried on for others. `timestamp` and `sequence` are the last request's.
+    `prefixes_refused`: what the profile asks for was, so whatever the LMA assigns is asked for.
+    `halted`: the LMA's answers make no sense, nothing is asked of it until an operator says so (section 6.9.1.2, 6).
     """
 
     mn_id: MnId
@@ -82,19 +105,107 @@ class BindingUpdateListEntry:
     opaque: tuple[ContextData, ...] = ()
     nmag: IPv6Address | None = None
     timestamp: Timestamp | None = None
+    sequence: int | None = None
+    prefixes_refused: bool = False
+    halted: bool = False
     state: State = State.REGISTERING
     hnps: tuple[IPv6Network, ...] = ()
     outstanding: Outstanding | None = None
+    deferred: Deferred | None = None
+    probe: Probe | None = None
     lifetime: int = 0
     expires: float = inf
     refresh_at: float = inf
     advertise_at: float = inf
 
     @property
+    def mac(self) -> bytes | None:
+        """The link-layer identifier where it is a MAC address; what a peer says it is may be something else."""
+        return self.mn_ll_id if self.mn_ll_id is not None and len(self.mn_ll_id) == MAC_LENGTH else None
+
+    @property
     def deadline(self) -> float:
-        """When this entry needs attention next."""
+        """When this entry needs attention next; while the MN is looked for, nothing is said to the LMA."""
+        if self.probe:
+            return min(self.probe.at, self.expires, self.advertise_at)
         resend_at = self.outstanding.resend_at if self.outstanding else inf
-        return min(resend_at, self.expires, self.refresh_at, self.advertise_at)
+        deferred = self.deferred.at if self.deferred else inf
+        return min(resend_at, deferred, self.expires, self.refresh_at, self.advertise_at)
+
+
+class BindingUpdateList:
+    """The entries, by MN-ID and link-layer identifier, and by when they need attention."""
+
+    def __init__(self) -> None:
+        self._of_mn: dict[MnId, dict[bytes | None, BindingUpdateListEntry]] = {}
+        self._timers: list[tuple[float, int, BindingUpdateListEntry]] = []  # a heap; what was replaced stays until due
+        self._order = count()
+
+    def get(self, mn_id: MnId, ll_id: bytes | None = None) -> BindingUpdateListEntry | None:
+        """The entry of that interface; without `ll_id` the MN's only one; None if there is none such."""
+        entries = self._of_mn.get(mn_id, {})
+        if ll_id in entries:
+            return entries[ll_id]
+        return next(iter(entries.values())) if ll_id is None and len(entries) == 1 else entries.get(None)
+
+    def of(self, mn_id: MnId) -> list[BindingUpdateListEntry]:
+        """The entries of all interfaces of the MN."""
+        return list(self._of_mn.get(mn_id, {}).values())
+
+    def holding(self, mn_id: MnId, hnps: tuple[IPv6Network, ...]) -> BindingUpdateListEntry | None:
+        """The MN's entry that has exactly these prefixes."""
+        return next((entry for entry in self.of(mn_id) if entry.hnps == hnps), None)
+
+    def store(self, entry: BindingUpdateListEntry) -> None:
+        self._of_mn.setdefault(entry.mn_id, {})[entry.mn_ll_id] = entry
+        if entry.deadline < inf:
+            heapq.heappush(self._timers, (entry.deadline, next(self._order), entry))
+        if len(self._timers) > 4 * len(self) + 64:
+            self._timers = [timer for timer in self._timers if self._is_current(timer[2])]
+            heapq.heapify(self._timers)
+
+    def remove(self, entry: BindingUpdateListEntry) -> None:
+        entries = self._of_mn[entry.mn_id]
+        del entries[entry.mn_ll_id]
+        if not entries:
+            del self._of_mn[entry.mn_id]
+
+    def deadline(self) -> float | None:
+        """When the first entry needs attention."""
+        while self._timers and not self._is_current(self._timers[0][2]):
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def due(self, now: float) -> list[BindingUpdateListEntry]:
+        """The entries whose moment has come, the longest due first."""
+        due: dict[int, BindingUpdateListEntry] = {}
+        while (moment := self.deadline()) is not None and moment <= now:
+            entry = heapq.heappop(self._timers)[2]
+            due[id(entry)] = entry
+        for entry in due.values():  # until it is replaced it stays due
+            heapq.heappush(self._timers, (entry.deadline, next(self._order), entry))
+        return list(due.values())
+
+    def values(self) -> Iterator[BindingUpdateListEntry]:
+        return (entry for entries in self._of_mn.values() for entry in entries.values())
+
+    def __iter__(self) -> Iterator[MnId]:
+        return iter(self._of_mn)
+
+    def __contains__(self, mn_id: MnId) -> bool:
+        return mn_id in self._of_mn
+
+    def __getitem__(self, mn_id: MnId) -> BindingUpdateListEntry:
+        entry = self.get(mn_id)
+        if entry is None:
+            raise KeyError(mn_id)
+        return entry
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of_mn.values()))
+
+    def _is_current(self, entry: BindingUpdateListEntry) -> bool:
+        return self._of_mn.get(entry.mn_id, {}).get(entry.mn_ll_id) is entry
 
 
 def unserved(
@@ -102,7 +213,15 @@ def unserved(
 ) -> BindingUpdateListEntry:
     """The entry in a state without registration: nothing to refresh, to advertise or to run out."""
     return replace(
-        entry, state=state, outstanding=outstanding, expires=inf, refresh_at=inf, advertise_at=inf, lifetime=0
+        entry,
+        state=state,
+        outstanding=outstanding,
+        deferred=None,
+        probe=None,
+        expires=inf,
+        refresh_at=inf,
+        advertise_at=inf,
+        lifetime=0,
     )
 
 
@@ -128,5 +247,13 @@ class Announcement:
     entry: BindingUpdateListEntry
 
 
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """The LMA is told, without waiting for its answer, that the entry's MN has no use for these prefixes."""
+
+    entry: BindingUpdateListEntry
+    hnps: tuple[IPv6Network, ...]
+
+
 # What a decision consists of: an action, an entry to store, or one of the above; carried out in order.
-Step = Action | BindingUpdateListEntry | Removal | Request | Announcement
+Step = Action | BindingUpdateListEntry | Removal | Request | Announcement | Farewell

@@ -1,6 +1,6 @@
 """What magd.toml may hold (see systemd/magd.toml for a commented one)."""
 
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +22,10 @@ from common.schemes import SchemeName
 
 
 class Mag(Section, frozen=True, kw_only=True):
-    """[mag]: the gateway itself. `address` is the Proxy-CoA, `lma` the anchor of every mobile node."""
+    """[mag]: the gateway itself. `address` is the Proxy-CoA, `lma` the anchor of whoever's profile names no other.
+
+    `verify_presence`: whether an MN must be heard from before its binding is extended (RFC 5213 section 6.13).
+    """
 
     address: IPv6Address
     lma: IPv6Address
@@ -31,7 +34,10 @@ class Mag(Section, frozen=True, kw_only=True):
     access_technology: int = 4
     attachment: tuple[Literal["link", "router-solicitation"], ...] = ("link", "router-solicitation")
     lifetime: BindingLifetime = 3600
+    enable_mag_local_routing: bool = False
     timestamp_based_approach_in_use: bool = True  # RFC 5213 section 9.3: the same in a whole domain
+    verify_presence: bool = True
+    dhcpv6: Literal["none", "stateless", "stateful"] = "none"
     control_socket: Path = Path("/run/context-reflector/magd.sock")
     journal: Path | None = None
     metrics_address: IPv6Address | None = None
@@ -82,11 +88,17 @@ class MobileNode(Section, frozen=True, kw_only=True):
     """[[mobile_node]]: a policy profile (RFC 5213 section 6.2).
 
     `ll_id` is how the MN is told from others on the link; with `interface`, a link of its own, the carrier alone tells.
+    An MN with several interfaces has a profile for each, with an `ll_id`. `home_network_prefixes` are asked for;
+    whatever the LMA assigns must lie within `allowed_prefixes`, if there are any.
     """
 
     mn_id: NetworkAccessIdentifier
     ll_id: LinkLayerId | None = None
     interface: str | None = None
+    lma: IPv6Address | None = None
+    access_technology: int | None = None
+    home_network_prefixes: tuple[IPv6Network, ...] = ()
+    allowed_prefixes: tuple[IPv6Network, ...] = ()
     opaque_context: tuple[OpaqueContext, ...] = ()
 
 
@@ -104,12 +116,22 @@ class MagdConfig(Section, frozen=True, kw_only=True):
         for interface in interfaces:
             if interface not in self.mag.access_interfaces:
                 raise ConfigError(f"mobile node's interface {interface} is not among mag.access_interfaces")
-        if not 0 <= self.mag.access_technology <= 255:
-            raise ConfigError("mag.access_technology is a number from 0 to 255 (RFC 5213 section 8.5)")
+        for technology in (self.mag.access_technology, *(node.access_technology for node in self.mobile_node)):
+            if technology is not None and not 0 <= technology <= 255:
+                raise ConfigError("access_technology is a number from 0 to 255 (RFC 5213 section 8.5)")
         only_once("access interface", list(self.mag.access_interfaces))
-        only_once("mobile node", [node.mn_id for node in self.mobile_node])
+        only_once("mobile node without ll_id", [node.mn_id for node in self.mobile_node if not node.ll_id])
+        several = {node.mn_id for node in self.mobile_node if node.ll_id}
+        for node in self.mobile_node:
+            if node.ll_id is None and node.mn_id in several:
+                raise ConfigError(f"each profile of {node.mn_id} needs an ll_id, to tell its interfaces apart")
         only_once("link-layer address", [node.ll_id.hex(":") for node in self.mobile_node if node.ll_id])
         only_once("mobile node's interface", interfaces)
+
+    @property
+    def lmas(self) -> tuple[IPv6Address, ...]:
+        """Every anchor that this gateway works with, each once."""
+        return tuple(dict.fromkeys((self.mag.lma, *(node.lma for node in self.mobile_node if node.lma))))
 
 
 def load_config(path: Path) -> MagdConfig:

@@ -1,97 +1,88 @@
 """The mobile access gateway, RFC 5213 section 6, without sockets, clocks or kernel.
 
-`attached`, `detached` and `solicited` come from the attachment sources, `receive` from the LMA. State lies in the
-binding update list; `acknowledgement.py` decides what an answer of the LMA leads to. The scheme in `magd/handover`
-decides what a handover does to packets.
+`attached`, `detached`, `solicited` and `heard` come from the attachment sources, `receive` from an LMA. State lies in
+the binding update list, whose only writer is `sessions.py`; `acknowledgement.py` decides what an answer of the LMA
+leads to. The scheme in `magd/handover` decides what a handover does to packets.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv6Address
-from math import inf
 
-from common.actions import Action, Advertise, Forward, Note, Send, unexpected
+from common.actions import Action, Forward, Note, unexpected
 from common.errors import DataPlaneError
-from common.mh.messages import (
-    ALL_ZERO_PREFIX,
-    AccessTechnologyType,
-    HandoffIndicator,
-    Message,
-    MnId,
-    ProxyBindingAck,
-    ProxyBindingUpdate,
-)
-from magd.acknowledgement import advertise_in, answers, consequences
-from magd.binding_update_list import (
-    INITIAL_BINDACK_TIMEOUT,
-    MAX_BINDACK_TIMEOUT,
-    SERVED,
-    TRANSITIONS,
-    Announcement,
-    BindingUpdateListEntry,
-    Outstanding,
-    Removal,
-    Request,
-    State,
-    Step,
-    unserved,
-)
+from common.mh.messages import HandoffIndicator, Message, MnId, ProxyBindingAck, ProxyBindingUpdate
+from magd.acknowledgement import answers, consequences
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, State, unserved
 from magd.config import MagdConfig
 from magd.handover import SCHEMES
 from magd.numbering import Numbering
-
-ADVERTISED_MTU = 1460  # of the tunnel, over a link of 1500 octets
+from magd.profiles import Profile, Profiles
+from magd.sessions import Sessions
 
 
 class MobileAccessGateway:
     """The core. `now` is any clock that only rises, in seconds; `utc` turns it into seconds since 1970."""
 
     def __init__(self, config: MagdConfig, utc: Callable[[float], float], sequence: int = 0) -> None:
-        self.binding_update_list: dict[MnId, BindingUpdateListEntry] = {}
-        self.mtu = ADVERTISED_MTU
-        self._mag = config.mag
         self.numbering = Numbering(utc, sequence, config.mag.timestamp_based_approach_in_use)
+        self.profiles = Profiles(config)
         self._scheme = SCHEMES[config.mag.scheme](config, self.numbering)
-        self._ll_ids = {MnId.nai(node.mn_id): node.ll_id for node in config.mobile_node}
-        self._by_ll_id: dict[bytes, MnId] = {
-            node.ll_id: MnId.nai(node.mn_id) for node in config.mobile_node if node.ll_id
-        }
-        self._by_interface = {node.interface: MnId.nai(node.mn_id) for node in config.mobile_node if node.interface}
+        self.sessions = Sessions(config, self.profiles, self._scheme, self.numbering)
+        self.binding_update_list = self.sessions.list
+        self._mag = config.mag
+        self._lmas = frozenset(config.lmas)
 
     # What the attachment sources report.
 
     def link_up(self, interface: str, now: float) -> list[Action]:
         """The carrier came on an access link; on a link that belongs to one MN this is its attachment."""
-        mn_id = self._by_interface.get(interface)
-        return self.attached(mn_id, interface, now) if mn_id else []
+        profile = self.profiles.on_link(interface)
+        return list(self._attached(profile, interface, now)) if profile else []
 
     def link_down(self, interface: str, now: float) -> list[Action]:
         """The carrier went: whoever was on this link has left."""
-        gone = [entry.mn_id for entry in self.binding_update_list.values() if entry.interface == interface]
-        actions = [action for mn_id in gone for action in self.detached(mn_id, now)]
+        self.profiles.forget_strangers(interface)
+        gone = [entry for entry in self.binding_update_list.values() if entry.interface == interface]
+        actions = [action for entry in gone for action in self._detached(entry, now)]
         return actions + self._scheme.idle(interface)
 
-    def solicited(self, interface: str, ll_id: bytes, attach: bool, now: float) -> list[Action]:
+    def solicited(
+        self, interface: str, ll_id: bytes, attach: bool, now: float, source: IPv6Address | None = None
+    ) -> list[Action]:
         """A Router Solicitation; with `attach` it also announces an MN that was not known to be here."""
-        mn_id = self._by_ll_id.get(ll_id) or self._by_interface.get(interface)
-        if mn_id is None:
-            return [Note("unknown-mobile-node", detail=f"{ll_id.hex(':')} on {interface} has no policy profile")]
-        entry = self.binding_update_list.get(mn_id)
+        profile = self.profiles.on_link(interface, ll_id)
+        if profile is None:
+            return [self._stranger(ll_id.hex(":"), interface)]
+        actions = self.heard(interface, ll_id, source, now)
+        entry = self.binding_update_list.get(profile.mn_id, profile.ll_id)
         if entry and entry.state in SERVED and entry.interface == interface:
-            return [self._advertisement(entry)]
+            return [*actions, self.sessions.advertisement(entry)]
         if entry and entry.state in (State.REGISTERING, State.REFUSED) and entry.interface == interface:
-            return []  # 6.9.2: answered once registered
-        return self.attached(mn_id, interface, now) if attach else []
+            return actions  # 6.9.2: answered once registered
+        return [*actions, *self._attached(profile, interface, now)] if attach else actions
+
+    def heard(self, interface: str, ll_id: bytes, address: IPv6Address | None, now: float) -> list[Action]:
+        """An MN said something on an access link: it is there (section 6.13)."""
+        profile = self.profiles.on_link(interface, ll_id)
+        if profile is None or profile.ll_id != ll_id:
+            return []
+        entry = self.binding_update_list.get(profile.mn_id, ll_id)
+        here = entry if entry and entry.present and entry.interface == interface else None
+        back = entry is None and self.sessions.was_lost(ll_id)
+        actions = list(self.sessions.heard(here, ll_id, address, now))
+        return [*actions, *self._attached(profile, interface, now)] if back else actions
 
     def attached(self, mn_id: MnId, interface: str, now: float) -> list[Action]:
         """The MN is on this access link (section 6.9.1.1)."""
-        if mn_id not in self._ll_ids:
-            return [Note("unknown-mobile-node", mn_id, detail=f"on {interface} has no policy profile")]
-        return list(self._attached(mn_id, interface, now))
+        profile = self.profiles.of(mn_id, interface=interface)
+        if profile is None:
+            return [self._stranger(mn_id, interface)]
+        return list(self._attached(profile, interface, now))
 
     def detached(self, mn_id: MnId, now: float) -> list[Action]:
-        """The MN has left (section 6.9.1.4)."""
-        return list(self._detached(mn_id, now))
+        """The MN has left, with all its interfaces (section 6.9.1.4)."""
+        return [action for entry in self.binding_update_list.of(mn_id) for action in self._detached(entry, now)]
 
     @property
     def predictive(self) -> bool:
@@ -100,57 +91,78 @@ class MobileAccessGateway:
 
     def can_announce(self, mn_id: MnId, nmag: IPv6Address | None) -> bool:
         """Whether `handover` would do anything."""
-        entry = self.binding_update_list.get(mn_id)
-        return entry is not None and entry.state in SERVED and self._scheme.announced(entry, nmag) is not None
+        return any(True for _ in self._announced(mn_id, nmag))
 
     def handover(self, mn_id: MnId, nmag: IPv6Address | None, now: float) -> list[Action]:
         """The MN is about to leave for that MAG: it is de-registered while it is still served."""
-        entry = self.binding_update_list.get(mn_id)
-        going = self._scheme.announced(entry, nmag) if entry and entry.state in SERVED else None
-        if going is None:
-            return [Note("handover-not-announced", mn_id)]
-        note = Note("handover-announced", mn_id, going.nmag)
-        return [note, *self._request(entry, going, 0, HandoffIndicator.UNKNOWN, now)]
+        actions: list[Action] = []
+        for entry, going in self._announced(mn_id, nmag):
+            actions.append(Note("handover-announced", mn_id, going.nmag))
+            actions += self.sessions.request(entry, going, 0, HandoffIndicator.UNKNOWN, now)
+        return actions or [Note("handover-not-announced", mn_id)]
 
     # What the LMA, the clock and the kernel say.
 
     def receive(self, source: IPv6Address, message: Message, now: float) -> list[Action]:
+        mn_id: MnId | None = getattr(message, "mn_id", None)
+        entry = self._meant(message, mn_id)
+        if not self._is_lma_of(source, entry, mn_id):
+            return [Note("unauthorized-source", mn_id, source, message.name)]
         match message:
             case ProxyBindingAck():
-                return list(self._acknowledged(source, message, now))
+                return list(self._acknowledged(source, message, entry, now))
             case _:
-                return list(self._other(source, message, now))
+                return list(self._other(source, message, entry, now))
 
     def deadline(self) -> float | None:
-        moment = min((entry.deadline for entry in self.binding_update_list.values()), default=inf)
-        return None if moment == inf else moment
+        return self.binding_update_list.deadline()
 
     def expire(self, now: float) -> list[Action]:
-        due = [entry for entry in self.binding_update_list.values() if entry.deadline <= now]
-        return [action for entry in due for action in self._expired(entry, now)]
+        return [action for entry in self.binding_update_list.due(now) for action in self._expired(entry, now)]
+
+    def path_mtu(self, lma: IPv6Address, mtu: int) -> list[Action]:
+        """The tunnel to this LMA takes packets of up to `mtu` octets now: who uses it is told (section 6.9.5)."""
+        if self.sessions.tunnel_mtu.get(lma) == mtu:
+            return []
+        known = lma in self.sessions.tunnel_mtu
+        self.sessions.tunnel_mtu[lma] = mtu
+        served = [each for each in self.binding_update_list.values() if each.lma == lma and each.state in SERVED]
+        note = [Note("tunnel-mtu-changed", peer=lma, detail=f"{mtu} octets")] if known else []
+        return [*note, *map(self.sessions.advertisement, served)]
+
+    def link_mtu(self, interface: str, mtu: int) -> list[Action]:
+        """The access link takes packets of up to `mtu` octets now."""
+        if self.sessions.link_mtu.get(interface) == mtu:
+            return []
+        self.sessions.link_mtu[interface] = mtu
+        entries = self.binding_update_list.values()
+        served = [each for each in entries if each.interface == interface and each.state in SERVED]
+        return [self.sessions.advertisement(entry) for entry in served]
 
     def forwarding_failed(self, forward: Forward, error: DataPlaneError, now: float) -> list[Action]:
         """The kernel refused what the last call asked for: the MN is not served and the LMA hears of it."""
         note = Note("data-plane-refused", forward.mn_id, detail=str(error))
-        entry = self.binding_update_list.get(forward.mn_id)
+        entry = self.binding_update_list.holding(forward.mn_id, forward.hnps)
         if entry is None or forward.forwarding is None:
             return [note]
         if entry.state is State.AWAITED:
-            return [note, *self._remove(entry), *self._scheme.unprepared(entry)]
-        self.binding_update_list[entry.mn_id] = replace(unserved(entry, State.REFUSED), hnps=())
-        pbu = self._pbu(entry, 0, HandoffIndicator.UNKNOWN, now)
-        return [note, Forward(entry.mn_id, entry.hnps, None), Send(entry.lma, pbu)]
+            return [note, *self.sessions.remove(entry), *self._scheme.unprepared(entry)]
+        self.binding_update_list.store(replace(unserved(entry, State.REFUSED), hnps=()))
+        return [note, Forward(entry.mn_id, entry.hnps, None), *self.sessions.farewell(entry, entry.hnps, now)]
 
-    def _attached(self, mn_id: MnId, interface: str, now: float) -> Iterator[Action]:
-        entry = self.binding_update_list.get(mn_id)
+    def _attached(self, profile: Profile, interface: str, now: float) -> Iterator[Action]:
+        mn_id = profile.mn_id
+        entry = self.binding_update_list.get(mn_id, profile.ll_id)
         if entry and entry.state in SERVED:
             if entry.interface != interface:  # another access link of this MAG: nothing that the LMA need know
-                yield from self._store(entry, replace(entry, interface=interface))
-            yield self._advertisement(entry)
+                yield from self.sessions.store(entry, replace(entry, interface=interface, probe=None))
+            yield self.sessions.advertisement(entry)
             return
         if entry and entry.state is State.REGISTERING and entry.interface == interface:
             return
         yield Note("attached", mn_id, detail=interface)
+        if profile.ll_id:
+            yield from self.sessions.heard(None, profile.ll_id, None, now)
         if entry and (known := self._scheme.resumed(entry)):
             back = replace(
                 unserved(known, State.REGISTERING),
@@ -160,162 +172,121 @@ class MobileAccessGateway:
                 lifetime=known.lifetime,
             )
             handoff = HandoffIndicator.BETWEEN_MAGS if entry.state is State.AWAITED else HandoffIndicator.UNKNOWN
-            yield from self._request(entry, back, self._mag.lifetime, handoff, now)
-            yield self._advertisement(back)
+            yield from self.sessions.request(entry, back, self._mag.lifetime, handoff, now)
+            yield self.sessions.advertisement(back)
             return
         new = BindingUpdateListEntry(
             mn_id=mn_id,
-            mn_ll_id=self._ll_ids.get(mn_id),
+            mn_ll_id=profile.ll_id,
             interface=interface,
-            lma=self._mag.lma,
+            lma=profile.lma,
             timestamp=entry.timestamp if entry else None,
+            sequence=entry.sequence if entry else None,
         )
-        yield from self._request(entry, new, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
+        yield from self.sessions.request(entry, new, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
 
-    def _detached(self, mn_id: MnId, now: float) -> Iterator[Action]:
-        entry = self.binding_update_list.get(mn_id)
-        if entry is None or not entry.present:
+    def _detached(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
+        if not entry.present:
             return
-        yield Note("detached", mn_id, detail=entry.interface)
+        yield Note("detached", entry.mn_id, detail=entry.interface)
         if entry.state in (State.DEREGISTERING, State.LEFT):  # announced, and now it has happened
-            yield from self._store(entry, replace(entry, present=False))
+            yield from self.sessions.store(entry, replace(entry, present=False))
             return
         if entry.state is State.REFUSED:
-            yield from self._remove(entry)
+            yield from self.sessions.remove(entry)
             return
         gone = replace(unserved(entry, State.DEREGISTERING), present=False, lifetime=entry.lifetime)
-        yield from self._request(entry, gone, 0, HandoffIndicator.UNKNOWN, now)
+        yield from self.sessions.request(entry, gone, 0, HandoffIndicator.UNKNOWN, now)
 
-    def _acknowledged(self, source: IPv6Address, pba: ProxyBindingAck, now: float) -> Iterator[Action]:
-        entry = self.binding_update_list.get(pba.mn_id) if pba.mn_id else None
-        if source != self._mag.lma:
-            yield Note("unauthorized-source", pba.mn_id, source, pba.name)
-            return
-        yield from self._steps(self._scheme.heard(pba, entry), now)
-        entry = self.binding_update_list.get(pba.mn_id) if pba.mn_id else None
+    def _acknowledged(
+        self, source: IPv6Address, pba: ProxyBindingAck, entry: BindingUpdateListEntry | None, now: float
+    ) -> Iterator[Action]:
+        yield from self.sessions.steps(self._scheme.heard(pba, entry), now)
+        entry = self._meant(pba, pba.mn_id)
         if entry is None or not answers(entry, pba):
             yield Note("pba-without-pbu", pba.mn_id, source)
         else:
-            yield from self._steps(consequences(entry, pba, self._scheme, now), now)
+            profile = self.profiles.of(entry.mn_id, ll_id=entry.mn_ll_id, interface=entry.interface)
+            yield from self.sessions.steps(consequences(entry, pba, self._scheme, profile, now), now)
 
     def _expired(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
-        if entry.state is State.DEREGISTERING:  # 6.9.1.4: the answer is not waited for longer than this
+        if entry.deferred and entry.deferred.at <= now:
+            waited = replace(entry, deferred=None)
+            deferred = entry.deferred
+            yield from self.sessions.request(entry, waited, deferred.lifetime, deferred.handoff_indicator, now)
+        elif entry.state is State.DEREGISTERING:  # 6.9.1.4: the answer is not waited for longer than this
             if entry.outstanding and isinstance(entry.outstanding.pbu, ProxyBindingUpdate):
                 yield Note("deregistration-unanswered", entry.mn_id, entry.lma)
-            yield from self._steps(self._scheme.deregistered(entry, None, now), now)
+            yield from self.sessions.steps(self._scheme.deregistered(entry, None, now), now)
         elif entry.state in (State.LEFT, State.AWAITED):
             yield Note("context-expired", entry.mn_id)
             if entry.present:  # the announced handover did not happen
-                yield from self._attached(entry.mn_id, entry.interface, now)
+                yield from self.attached(entry.mn_id, entry.interface, now)
             else:
-                yield from self._remove(entry)
+                yield from self.sessions.remove(entry)
         elif entry.expires <= now:
             yield Note("registration-expired", entry.mn_id, entry.lma)
+            if entry.halted:
+                yield from self.sessions.store(entry, unserved(entry, State.REFUSED))
+                return
             without = unserved(entry, State.REGISTERING)
-            yield from self._request(entry, without, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
-        elif entry.outstanding and entry.outstanding.resend_at <= now:
-            yield from self._retransmit(entry, entry.outstanding, now)
-        elif entry.refresh_at <= now:
-            refreshing = replace(entry, state=State.REFRESHING, refresh_at=inf)
-            yield from self._request(entry, refreshing, self._mag.lifetime, HandoffIndicator.NOT_CHANGED, now)
+            yield from self.sessions.request(entry, without, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
         else:
-            yield from self._store(entry, replace(entry, advertise_at=now + advertise_in(entry.lifetime)))
-            yield self._advertisement(entry)
+            yield from self._due(entry, now)
 
-    def _request(
-        self,
-        before: BindingUpdateListEntry | None,
-        entry: BindingUpdateListEntry,
-        lifetime: int,
-        handoff: HandoffIndicator,
-        now: float,
+    def _due(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
+        """Something is to be said to the MN, or to the LMA of one that is there (section 6.13)."""
+        if entry.probe and entry.probe.at <= now:
+            if (again := self.sessions.probe(entry, now)) is not None:
+                yield from again
+                return
+            yield Note("unreachable", entry.mn_id, detail=f"{entry.interface}: no answer to neighbour solicitations")
+            self.sessions.lose(entry.mac)
+            yield from self._detached(entry, now)
+        elif entry.advertise_at <= now:
+            yield from self.sessions.advertise(entry, now)
+        elif not self.sessions.is_there(entry, now) and (look := self.sessions.probe(entry, now)) is not None:
+            yield from look
+        elif entry.outstanding and entry.outstanding.resend_at <= now:
+            yield from self.sessions.retransmit(entry, entry.outstanding, now)
+        else:
+            refreshing = replace(entry, state=State.REFRESHING, refresh_at=float("inf"))
+            handoff = HandoffIndicator.NOT_CHANGED
+            yield from self.sessions.request(entry, refreshing, self._mag.lifetime, handoff, now)
+
+    def _other(
+        self, source: IPv6Address, message: Message, entry: BindingUpdateListEntry | None, now: float
     ) -> Iterator[Action]:
-        """Store the entry with a PBU outstanding, and send it."""
-        pbu = self._pbu(entry, lifetime, handoff, now)
-        request, behind = self._scheme.request(entry, pbu)
-        yield Send(entry.lma, request)
-        yield from behind
-        outstanding = Outstanding(pbu=request, sent=now)
-        yield from self._store(before, replace(entry, outstanding=outstanding, timestamp=pbu.timestamp))
-
-    def _retransmit(self, entry: BindingUpdateListEntry, outstanding: Outstanding, now: float) -> Iterator[Action]:
-        """Section 6.9.4: the same request with a new sequence number and timestamp."""
-        timestamp = self.numbering.timestamp(now, entry.timestamp)
-        pbu = replace(outstanding.pbu, sequence=self.numbering.sequence(), timestamp=timestamp)
-        timeout = min(max(outstanding.timeout * 2, INITIAL_BINDACK_TIMEOUT), MAX_BINDACK_TIMEOUT)
-        again = Outstanding(pbu=pbu, sent=now, timeout=timeout)
-        yield Send(entry.lma, pbu)
-        yield from self._store(entry, replace(entry, outstanding=again, timestamp=timestamp))
-
-    def _pbu(
-        self, entry: BindingUpdateListEntry, lifetime: int, handoff: HandoffIndicator, now: float
-    ) -> ProxyBindingUpdate:
-        """Section 6.9.1.1; with fixed link-local addresses (RFC 6543) there is no Link-local Address option."""
-        return ProxyBindingUpdate(
-            sequence=self.numbering.sequence(),
-            lifetime=lifetime,
-            mn_id=entry.mn_id,
-            hnps=entry.hnps or (ALL_ZERO_PREFIX,),
-            handoff_indicator=handoff,
-            access_technology=AccessTechnologyType(self._mag.access_technology),
-            mn_ll_id=entry.mn_ll_id,
-            timestamp=self.numbering.timestamp(now, entry.timestamp),
-        )
-
-    def _other(self, source: IPv6Address, message: Message, now: float) -> Iterator[Action]:
-        """What is no PBA: the scheme's own messages, from our LMA only."""
-        if source != self._mag.lma:
-            yield Note("unauthorized-source", peer=source, detail=message.name)
-            return
-        mn_id = getattr(message, "mn_id", None)
-        entry = self.binding_update_list.get(mn_id) if mn_id else None
+        """What is no PBA: the scheme's own messages, from an LMA of ours only."""
         steps = self._scheme.received(source, message, entry, now)
         if steps is None:
             yield from unexpected(source, message)
         else:
-            yield from self._steps(steps, now)
+            yield from self.sessions.steps(steps, now)
 
-    def _steps(self, steps: Iterable[Step], now: float) -> Iterator[Action]:
-        for step in steps:
-            match step:
-                case BindingUpdateListEntry():
-                    yield from self._store(self.binding_update_list.get(step.mn_id), step)
-                case Removal(entry):
-                    yield from self._remove(entry)
-                case Request(entry, handoff):
-                    before = self.binding_update_list.get(entry.mn_id)
-                    yield from self._request(before, entry, self._mag.lifetime, handoff, now)
-                case Announcement(entry):
-                    yield self._advertisement(entry)
-                case _:
-                    yield step
+    def _announced(
+        self, mn_id: MnId, nmag: IPv6Address | None
+    ) -> Iterator[tuple[BindingUpdateListEntry, BindingUpdateListEntry]]:
+        """Each interface's entry that is served, and what becomes of it when the MN is said to leave."""
+        for entry in self.binding_update_list.of(mn_id):
+            if entry.state in SERVED and (going := self._scheme.announced(entry, nmag)):
+                yield entry, going
 
-    def _store(self, before: BindingUpdateListEntry | None, entry: BindingUpdateListEntry) -> Iterator[Action]:
-        """The only writer: forwarding follows from the entry, so that no branch can forget it."""
-        assert entry.state in TRANSITIONS[before.state if before else None], (before, entry)
-        self.binding_update_list[entry.mn_id] = entry
-        yield from self._reforward(before, entry)
+    def _meant(self, message: Message, mn_id: MnId | None) -> BindingUpdateListEntry | None:
+        """The entry that a message is about."""
+        if mn_id is None:
+            return None
+        hnps = getattr(message, "hnps", ())
+        exact = self.binding_update_list.get(mn_id, getattr(message, "mn_ll_id", None))
+        return exact or (self.binding_update_list.holding(mn_id, hnps) if hnps else None)
 
-    def _remove(self, entry: BindingUpdateListEntry) -> Iterator[Action]:
-        assert None in TRANSITIONS[entry.state], entry
-        before = self.binding_update_list.pop(entry.mn_id)
-        yield from self._reforward(before, None)
-        yield Note("removed", entry.mn_id)
+    def _is_lma_of(self, source: IPv6Address, entry: BindingUpdateListEntry | None, mn_id: MnId | None) -> bool:
+        """Whether this MN's word is that LMA's; what is about no MN may come from any of ours."""
+        if entry is not None:
+            return source == entry.lma
+        profile = self.profiles.of(mn_id) if mn_id else None
+        return source == profile.lma if profile else source in self._lmas
 
-    def _reforward(
-        self, before: BindingUpdateListEntry | None, after: BindingUpdateListEntry | None
-    ) -> Iterator[Action]:
-        old = self._scheme.forwarding(before) if before else None
-        new = self._scheme.forwarding(after) if after else None
-        was_held = old is not None and old.held
-        if before and old and (not after or not new or after.hnps != before.hnps):
-            yield Forward(before.mn_id, before.hnps, None)
-            old = None
-        if after and new and new != old:
-            yield Forward(after.mn_id, after.hnps, new)
-            if new.held != was_held:
-                yield Note("hold-started" if new.held else "hold-released", after.mn_id)
-
-    def _advertisement(self, entry: BindingUpdateListEntry) -> Advertise:
-        lifetime = entry.lifetime or self._mag.lifetime
-        return Advertise(entry.interface, entry.mn_ll_id, entry.hnps, lifetime, self.mtu)
+    def _stranger(self, who: object, interface: str) -> Note:
+        new = self.profiles.is_new_stranger(who, interface)
+        return Note("unknown-mobile-node", detail=f"{who} on {interface} has no policy profile", logged=new)

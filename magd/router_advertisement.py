@@ -25,15 +25,17 @@ MAX_ROUTER_LIFETIME = 9000  # seconds, RFC 4861 section 6.2.1
 
 
 class Advertiser:
-    """Sends what the core asks for, out of a packet socket."""
+    """Sends what the core asks for, out of a packet socket; `managed` and `other` are the flags that lead to DHCPv6."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, managed: bool = False, other: bool = False) -> None:
+        self._managed, self._other = managed, other
         # Protocol 0: this socket sends and receives nothing.
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
 
     def send(self, advertise: Advertise) -> None:
         """Raises OSError when the interface is down or gone."""
-        packet = build(advertise.hnps, advertise.lifetime, advertise.mtu)
+        flags = (self._managed, self._other)
+        packet = build(advertise.hnps, advertise.lifetime, advertise.mtu, advertise.withdrawn, flags)
         mac = advertise.mn_ll_id or ALL_NODES_MAC
         self._socket.sendto(packet, (advertise.interface, ETH_P_IPV6, 0, 0, mac))
 
@@ -42,21 +44,31 @@ class Advertiser:
 
 
 @lru_cache(maxsize=4096)
-def build(hnps: tuple[IPv6Network, ...], lifetime: int, mtu: int) -> bytes:
-    """The whole IPv6 packet. `lifetime` in seconds goes for the router and the prefixes; 0 withdraws them."""
+def build(
+    hnps: tuple[IPv6Network, ...],
+    lifetime: int,
+    mtu: int,
+    withdrawn: tuple[IPv6Network, ...] = (),
+    flags: tuple[bool, bool] = (False, False),
+) -> bytes:
+    """The whole IPv6 packet. `lifetime` in seconds goes for the router and `hnps`; that of `withdrawn` is 0.
+
+    `flags` are M and O (RFC 4861 section 4.2). Where addresses come by DHCPv6 only, there is no autoconfiguration.
+    """
+    managed, other = flags
     packet = (
         IPv6(src=str(MAG_LINK_LOCAL), dst="ff02::1", hlim=255)
-        / ICMPv6ND_RA(routerlifetime=min(lifetime, MAX_ROUTER_LIFETIME), M=0, O=0, chlim=64)
+        / ICMPv6ND_RA(routerlifetime=min(lifetime, MAX_ROUTER_LIFETIME), M=managed, O=other, chlim=64)
         / ICMPv6NDOptSrcLLAddr(lladdr=MAG_MAC)
         / ICMPv6NDOptMTU(mtu=mtu)
     )
-    for hnp in hnps:
+    for hnp, valid in (*((hnp, lifetime) for hnp in hnps), *((hnp, 0) for hnp in withdrawn)):
         packet /= ICMPv6NDOptPrefixInfo(
             prefix=str(hnp.network_address),
             prefixlen=hnp.prefixlen,
             L=1,
-            A=1,
-            validlifetime=lifetime,
-            preferredlifetime=lifetime,
+            A=not managed,
+            validlifetime=valid,
+            preferredlifetime=valid,
         )
     return bytes(packet)

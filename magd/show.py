@@ -1,5 +1,6 @@
 """What `magctl show` can show: each subject a function that returns rows or an object, JSON-ready."""
 
+from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 
@@ -66,7 +67,10 @@ def subjects(
         ]
 
     def lmas() -> list[dict[str, object]]:
-        users = [entry for entry in core.binding_update_list.values() if entry.lma == config.mag.lma]
-        return [{"address": str(config.mag.lma), "mobile_nodes": len(users), "tunnel_mtu": core.mtu}]
+        users = Counter(entry.lma for entry in core.binding_update_list.values())
+        return [
+            {"address": str(lma), "mobile_nodes": users[lma], "tunnel_mtu": core.sessions.tunnel_mtu.get(lma)}
+            for lma in config.lmas
+        ]
 
     return {"mobile-nodes": mobile_nodes, "contexts": contexts, "lmas": lmas, "counters": shell.counters}

@@ -7,11 +7,12 @@ node in `kernel`, so that a test can ask where a packet would go.
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from itertools import count
 from typing import Self
 
-from common.actions import Action, Advertise, Forward, Forwarding, HoldUplink, Note, Send
+from common.actions import Action, Advertise, Forward, Forwarding, HoldUplink, Note, Send, Solicit
 from common.daemon import Core
 from common.errors import DataPlaneError
 from common.mh.codec import decode, encode
@@ -80,6 +81,7 @@ class Domain:
     deliver: Callable[[IPv6Address, IPv6Address, Message], Sequence[float]] = lambda *_: (ONE_WAY,)
     kernel_refuses: Callable[[IPv6Address, Forward], bool] = lambda *_: False
     now: float = 0.0
+    places: dict[int, int] = field(default_factory=dict)  # MN to the MAG it is at
     kernel: dict[IPv6Address, dict[IPv6Network, Forwarding]] = field(default_factory=dict)
     log: list[tuple[float, IPv6Address, Action]] = field(default_factory=list)
     _pending: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
@@ -104,10 +106,13 @@ class Domain:
 
     def attach(self, mn: int, mag: int) -> None:
         gateway = self.mags[mag_address(mag)]
+        self.places[mn] = mag
         self.perform(mag_address(mag), gateway.link_up(f"acc{mn}", self.now))
 
     def detach(self, mn: int, mag: int) -> None:
         gateway = self.mags[mag_address(mag)]
+        if self.places.get(mn) == mag:
+            del self.places[mn]
         self.perform(mag_address(mag), gateway.link_down(f"acc{mn}", self.now))
 
     def run(self, until: float) -> None:
@@ -142,8 +147,15 @@ class Domain:
                         self.perform(node, self.cores()[node].forwarding_failed(action, error, self.now))
                         return
                     self.apply(node, action)
+                case Solicit(interface, mn_ll_id):
+                    if mag_address(self.places.get(mn_ll_id[-1], 0)) == node:
+                        self.at(self.now, partial(self._answer, node, interface, mn_ll_id))
                 case Advertise() | Note() | HoldUplink():
                     pass
+
+    def _answer(self, node: IPv6Address, interface: str, mn_ll_id: bytes) -> None:
+        """An MN that was solicited is there."""
+        self.perform(node, self.mags[node].heard(interface, mn_ll_id, None, self.now))
 
     def apply(self, node: IPv6Address, forward: Forward) -> None:
         for hnp in forward.hnps:

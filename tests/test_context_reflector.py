@@ -265,7 +265,7 @@ def test_contexts_of_any_size_arrive_intact(octets: int) -> None:
     domain = begin(known=True)
     here = domain.mags[mag_address(1)]
     entry = here.binding_update_list[MN]
-    here.binding_update_list[MN] = replace(entry, opaque=(ContextData(0xFF00, data),))
+    here.binding_update_list.store(replace(entry, opaque=(ContextData(0xFF00, data),)))
     domain.leave()
     domain.run(domain.now + 0.05)
     domain.arrive(2)
@@ -277,7 +277,7 @@ def test_context_of_which_a_part_is_lost_starts_from_nothing_and_the_handover_do
     domain = begin(known=True)
     here = domain.mags[mag_address(1)]
     pieces = (ContextData(0xFF00, bytes(64)), ContextData(0xFF01, bytes(6000)))
-    here.binding_update_list[MN] = replace(here.binding_update_list[MN], opaque=pieces)
+    here.binding_update_list.store(replace(here.binding_update_list[MN], opaque=pieces))
     domain.deliver = lambda _source, _destination, message: (
         () if isinstance(message, ContextContinuation) and message.part == 2 else (domain.one_way,)
     )
@@ -355,4 +355,4 @@ def test_an_lma_or_a_mag_without_the_extension_is_served_as_plain_pmipv6() -> No
         [bce] = domain.lma.binding_cache.of(MN)
         assert (bce.proxy_coa, bce.handover) == (mag_address(2), None)
         assert set(domain.mags[mag_address(2)].binding_update_list) == {MN}
-        assert not domain.mags[mag_address(1)].binding_update_list
+        assert not list(domain.mags[mag_address(1)].binding_update_list)

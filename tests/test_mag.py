@@ -113,6 +113,7 @@ def test_retransmission_backs_off_with_fresh_numbers_while_the_mn_is_there(mag: 
     moments = []
     while (deadline := mag.deadline()) is not None and deadline < 200:
         moments.append(deadline)
+        mag.heard("acc1", mac(1), None, deadline)
         sent_pbus += sent(mag.expire(deadline))
     assert moments == [1, 3, 7, 15, 31, 63, 95, 127, 159, 191]
     assert [pbu.sequence for pbu in sent_pbus] == list(range(11))
@@ -161,6 +162,7 @@ def test_refresh_before_the_lifetime_ends(registered: MobileAccessGateway) -> No
         deadline = registered.deadline()
         assert deadline is not None
         moments.append(deadline)
+        registered.heard("acc1", mac(1), None, deadline)
         refreshes = sent(registered.expire(deadline))
     assert moments == [pytest.approx(100.01), pytest.approx(200.01), pytest.approx(260.01)]
     assert (refreshes[0].handoff_indicator, refreshes[0].hnps) == (HandoffIndicator.NOT_CHANGED, (HNP,))
@@ -175,6 +177,7 @@ def test_lma_that_fell_silent_ends_the_service(registered: MobileAccessGateway) 
     while ended is None:
         deadline = registered.deadline()
         assert deadline is not None
+        registered.heard("acc1", mac(1), None, deadline)
         actions = registered.expire(deadline)
         ended = deadline if Forward(MN, (HNP,), None) in actions else None
     assert ended == pytest.approx(300.01)
@@ -191,6 +194,7 @@ def test_lma_that_fell_silent_ends_the_service(registered: MobileAccessGateway) 
         {"status": Status.NOT_LMA_FOR_THIS_MOBILE_NODE},
         {"status": Status.INSUFFICIENT_RESOURCES},
         {"hnps": ()},
+        {"lifetime": 0},
     ],
 )
 def test_answers_that_end_the_attempt(mag: MobileAccessGateway, changes: dict[str, object]) -> None:
@@ -220,6 +224,7 @@ def test_clock_that_differs_is_tried_again_late(mag: MobileAccessGateway) -> Non
 def test_refused_prefix_is_not_asked_for_again(registered: MobileAccessGateway) -> None:
     registered.expire(100.01)
     registered.expire(200.01)
+    registered.heard("acc1", mac(1), None, 260.0)
     [refresh] = sent(registered.expire(260.01))
     status = Status.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX
     actions = registered.receive(LMAA, accepted(refresh, status=status), 260.02)

@@ -86,6 +86,7 @@ class LinuxDataPlane:
 
     def start(self, local: IPv6Address, peers: Iterable[IPv6Address]) -> None:
         """See DataPlane.start; also takes the access interfaces and attracts the pools."""
+        self._local = local
         if FORWARDING.read_text().strip() != "1":
             raise DataPlaneError("this node does not forward IPv6; set it: sysctl -w net.ipv6.conf.all.forwarding=1")
         try:
@@ -115,10 +116,9 @@ class LinuxDataPlane:
         if self._keeping:
             self._keeping.uplink.start()
 
-    def mtu(self, peer: IPv6Address) -> int:
-        """Of the tunnel to a peer, octets (RFC 2473 section 7)."""
-        mtu: int = self._ipr.get_links(self._tunnels[peer])[0].get_attr("IFLA_MTU")
-        return mtu
+    def tunnel_device(self, peer: IPv6Address) -> str:
+        """The name of the tunnel to a peer."""
+        return tunnels.device_name(self._role.device_prefix, self._local, peer)
 
     def apply(self, forward: Forward) -> None:
         """See DataPlane.apply."""

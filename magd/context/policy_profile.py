@@ -17,7 +17,10 @@ class PolicyProfile:
 
     def restore(self, entry: BindingUpdateListEntry, piece: ContextData) -> BindingUpdateListEntry:
         """Raises ValueError for what is no profile."""
-        profile = json.loads(piece.data)
+        try:
+            profile = json.loads(piece.data)
+        except RecursionError:
+            raise ValueError("not a policy profile") from None
         if not isinstance(profile, dict) or not isinstance(profile.get("mn_ll_id"), str | None):
             raise ValueError("not a policy profile")
         mn_ll_id = profile.get("mn_ll_id")

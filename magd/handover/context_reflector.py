@@ -34,6 +34,7 @@ from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, Re
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6
 from magd.numbering import Numbering
+from magd.profiles import Profiles
 
 GONE = frozenset({State.DEREGISTERING, State.LEFT})
 
@@ -45,12 +46,11 @@ class ContextReflector(Pmipv6):
 
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
         super().__init__(config, numbering)
-        self._interfaces = {MnId.nai(node.mn_id): node.interface or "" for node in config.mobile_node}
-        self._ll_ids = {MnId.nai(node.mn_id): node.ll_id for node in config.mobile_node}
-        self._opaque = {
-            MnId.nai(node.mn_id): tuple(ContextData(item.feature, item.octets()) for item in node.opaque_context)
-            for node in config.mobile_node
-        }
+        self._profiles = Profiles(config)
+        self._opaque: dict[MnId, tuple[ContextData, ...]] = {}
+        for node in config.mobile_node:
+            pieces = tuple(ContextData(item.feature, item.octets()) for item in node.opaque_context)
+            self._opaque[MnId.nai(node.mn_id)] = self._opaque.get(MnId.nai(node.mn_id), ()) + pieces
         neighbours = config.context_reflector.neighbours
         self._only_neighbour = neighbours[0] if len(neighbours) == 1 else None
         self._lma = config.mag.lma
@@ -64,7 +64,7 @@ class ContextReflector(Pmipv6):
         if not entry.hnps or not entry.interface:
             return None
         if entry.state in SERVED | GONE or entry.restored:
-            downlink = ToAccess(entry.interface, entry.mn_ll_id)
+            downlink = ToAccess(entry.interface, entry.mac)
             held = entry.state is State.AWAITED
             return Forwarding(downlink, held=held, uplink_to=entry.lma, give_back=True)
         return None
@@ -107,7 +107,8 @@ class ContextReflector(Pmipv6):
             hnps=pba.hnps,
             mn_ll_id=pba.mn_ll_id,
         )
-        return [Send(self._lma, end_marker)]
+        profile = self._profiles.of(pba.mn_id, ll_id=pba.mn_ll_id) if pba.mn_id else None
+        return [Send(profile.lma if profile else self._lma, end_marker)]
 
     def resumed(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry | None:
         """Awaited, or back where it left: in both cases the context is here."""
@@ -178,10 +179,11 @@ class ContextReflector(Pmipv6):
             return self._late(entry, message, part, steps)
         fresh = entry is None or entry.context_sequence != message.sequence
         if entry is None or (fresh and entry.state is not State.REGISTERING):
+            profile = self._profiles.of(message.mn_id, ll_id=message.mn_ll_id)
             entry = BindingUpdateListEntry(
                 mn_id=message.mn_id,
-                mn_ll_id=self._ll_ids.get(message.mn_id) or message.mn_ll_id,
-                interface=self._interfaces.get(message.mn_id, ""),
+                mn_ll_id=(profile and profile.ll_id) or message.mn_ll_id,
+                interface=(profile and profile.interface) or "",
                 lma=source,
                 state=State.AWAITED,
                 present=False,
@@ -247,6 +249,7 @@ class ContextReflector(Pmipv6):
         return replace(
             entry,
             lifetime=entry.lifetime or state.lifetime,
+            sequence=state.sequence,
             context_sequence=state.sequence,
             timestamp=max(filter(None, (entry.timestamp, state.timestamp)), default=None),
         )

@@ -75,7 +75,7 @@ class FastHandover(Pmipv6):
             return None
         if entry.state in SERVED | GONE or entry.restored:
             held = entry.state is State.AWAITED
-            return Forwarding(ToAccess(entry.interface, entry.mn_ll_id), held=held, uplink_to=entry.lma)
+            return Forwarding(ToAccess(entry.interface, entry.mac), held=held, uplink_to=entry.lma)
         return None
 
     def announced(self, entry: BindingUpdateListEntry, nmag: IPv6Address | None) -> BindingUpdateListEntry | None:

@@ -39,7 +39,7 @@ class Pmipv6:
         An MN that left keeps its path until the LMA has answered: what it sent last may still be on its way up.
         """
         if entry.hnps and (entry.state in SERVED or entry.state is State.DEREGISTERING):
-            return Forwarding(ToAccess(entry.interface, entry.mn_ll_id), uplink_to=entry.lma)
+            return Forwarding(ToAccess(entry.interface, entry.mac), uplink_to=entry.lma)
         return None
 
     def announced(self, entry: BindingUpdateListEntry, nmag: IPv6Address | None) -> BindingUpdateListEntry | None:
