@@ -14,6 +14,7 @@ import msgspec
 from common.errors import ConfigError
 from common.mh.code_points import DEFAULT, CodePoints
 
+PositiveInt = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 BindingLifetime = Annotated[int, msgspec.Meta(ge=4, le=65535 * 4, multiple_of=4)]  # RFC 6275 6.1.7: units of 4 s
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]

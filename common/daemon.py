@@ -31,12 +31,14 @@ from common.actions import (
 from common.dataplane.interface import DataPlane
 from common.errors import DataPlaneError, MalformedMessage, UnknownMhType
 from common.events import Kind, event
+from common.inbox import Inbox
 from common.journal import Journal
-from common.logs import log_note
+from common.logs import NoteLog
 from common.mh.codec import decode, encode
 from common.mh.messages import BindingError, Message
 
 JOURNAL_DELAY = 0.2  # seconds
+READ_AT_ONCE, SERVE_AT_ONCE = 512, 16  # messages
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", Advertise, Solicit)
@@ -77,6 +79,9 @@ class Shell:
         self.journal = journal
         self._advertise = advertise
         self._solicit = solicit
+        self._log = NoteLog()
+        self._inbox = Inbox()
+        self._next_turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._journal_timer: asyncio.TimerHandle | None = None
         self._watchdog_timer: asyncio.TimerHandle | None = None
@@ -109,7 +114,7 @@ class Shell:
         loop.remove_reader(self._mh_socket)
         for watched, _ in self.data_plane.sockets():
             loop.remove_reader(watched)
-        for timer in (self._timer, self._journal_timer, self._watchdog_timer):
+        for timer in (self._timer, self._journal_timer, self._watchdog_timer, self._next_turn):
             if timer:
                 timer.cancel()
 
@@ -119,8 +124,9 @@ class Shell:
         self._arm()
 
     def _readable(self) -> None:
-        """Take all that has come: a burst must not wait for as many rounds of the loop."""
-        while True:
+        """Take what has come, so that a burst is sorted by peer; the first message of all does not wait for that."""
+        first = not self._inbox
+        for _ in range(READ_AT_ONCE):
             try:
                 data, address = self._mh_socket.recvfrom(65535)
             except BlockingIOError:
@@ -128,8 +134,28 @@ class Shell:
             except OSError as error:  # an ICMP error about something we sent
                 self.note(Note("socket-error", detail=str(error)))
                 continue
-            self._received(data, IPv6Address(address[0]))
+            source = IPv6Address(address[0])
+            if first:
+                self._received(data, source)
+                first = False
+            elif not self._inbox.put(source, data):
+                self.note(Note("inbox-full", peer=source))
+        self._attend()
+
+    def _attend(self) -> None:
+        """Some of what waits; more when everything else had its turn: timers, commands, links."""
+        for _ in range(SERVE_AT_ONCE):
+            if (waiting := self._inbox.take()) is None:
+                break
+            source, data = waiting
+            self._received(data, source)
+        if self._inbox and self._next_turn is None:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._turn)
         self._arm()
+
+    def _turn(self) -> None:
+        self._next_turn = None
+        self._attend()
 
     def _received(self, data: bytes, source: IPv6Address) -> None:
         try:
@@ -202,7 +228,8 @@ class Shell:
 
     def note(self, note: Note) -> None:
         self.events[note.event] += 1
-        log_note(note)
+        if note.logged:
+            self._log.note(note, time.monotonic())
 
     def _data_plane_readable(self, read: Callable[[], None]) -> None:
         self._try(read)

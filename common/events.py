@@ -48,6 +48,9 @@ EVENTS = {
     "data-plane-refused": Event(
         ERROR, Kind.FAILED, "the kernel refused a tunnel, route, rule or queue; the reason follows"
     ),
+    "inbox-full": Event(
+        WARNING, Kind.IGNORED, "a peer has more messages waiting here than it may have: this one is dropped"
+    ),
     "send-failed": Event(WARNING, Kind.FAILED, "a message could not be sent: no route, or it does not fit its format"),
     "socket-error": Event(INFO, Kind.DONE, "the network reported an ICMP error about a message of ours"),
     # The anchor.

@@ -7,10 +7,14 @@ Under systemd each entry has the event's priority and fields to ask for: `journa
 import logging
 import os
 import sys
+from collections import Counter
+from dataclasses import replace
+from math import inf
 
 from common.actions import Note
-from common.events import event
+from common.events import Kind, event
 
+PROVOKED = frozenset({Kind.REFUSED, Kind.IGNORED})
 FORMAT = "%(levelname)s %(message)s"
 log = logging.getLogger("context_reflector")
 
@@ -29,6 +33,24 @@ def log_note(note: Note) -> None:
             f"{name.lower().removesuffix('_id')}={value}" for name, value in said.items() if name in ("MN_ID", "PEER")
         )
         log.log(level, "%s", " ".join([note.event, *words, *([note.detail] if note.detail else [])]), extra=said)
+
+
+class NoteLog:
+    """Logs notes. Of what others can bring about at will each event gets a line a second, which counts the rest."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+        self._unsaid: Counter[str] = Counter()
+
+    def note(self, note: Note, now: float) -> None:
+        if event(note.event).kind in PROVOKED:
+            if now < self._last.get(note.event, -inf) + 1.0:
+                self._unsaid[note.event] += 1
+                return
+            self._last[note.event] = now
+            if unsaid := self._unsaid.pop(note.event, 0):
+                note = replace(note, detail=f"{note.detail} (and {unsaid} more since the last line)".lstrip())
+        log_note(note)
 
 
 def _handler(program: str) -> logging.Handler:

@@ -6,6 +6,7 @@ import time
 from common.command_line import daemon_command
 from common.control import ControlServer, Handler, show
 from common.daemon import Shell, only_one, utc
+from common.dataplane.guard import Guard
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import LMA, LinuxDataPlane
@@ -25,10 +26,12 @@ def run(config: LmadConfig) -> None:
     """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
     codec.use(config.extension.code_points())
     with only_one("lmad"), open_mh_socket(config.lma.address) as mh_socket:
-        data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools, keep=_keep(config))
+        peers = tuple(mag.address for mag in config.mag)
+        guard = Guard(peers, config.lma.signalling_rate, config.lma.signalling_burst)
+        data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools, keep=_keep(config), guard=guard)
         journal = Journal(config.lma.journal)
         try:
-            data_plane.start(config.lma.address, [mag.address for mag in config.mag])
+            data_plane.start(config.lma.address, peers)
             core = LocalMobilityAnchor(config, utc)
             shell = Shell(core, data_plane, mh_socket, journal)
             asyncio.run(_serve(config, core, shell))

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from common.config import BindingLifetime, Extension, NetworkAccessIdentifier, Port, Seconds, Section, load, only_once
+from common.config import (
+    BindingLifetime,
+    Extension,
+    NetworkAccessIdentifier,
+    Port,
+    PositiveInt,
+    Seconds,
+    Section,
+    load,
+    only_once,
+)
 from common.errors import ConfigError
 from common.schemes import SchemeName
 
@@ -19,6 +29,8 @@ class Lma(Section, frozen=True, kw_only=True):
     address: IPv6Address
     scheme: SchemeName = "pmipv6"
     prefix_pools: tuple[IPv6Network, ...] = ()
+    signalling_rate: PositiveInt = 5000
+    signalling_burst: PositiveInt = 10000
     control_socket: Path = Path("/run/context-reflector/lmad.sock")
     journal: Path | None = None
     metrics_address: IPv6Address | None = None

@@ -37,7 +37,13 @@ def run(config: MagdConfig) -> None:
     codec.use(config.extension.code_points())
     mag = config.mag
     with only_one("magd"), open_mh_socket(mag.address) as mh_socket:
-        data_plane = LinuxDataPlane(MAG, access_interfaces=mag.access_interfaces, keep=_keep(config))
+        data_plane = LinuxDataPlane(
+            MAG,
+            access_interfaces=mag.access_interfaces,
+            keep=_keep(config),
+            guard=config.guard,
+            local_routing=mag.enable_mag_local_routing,
+        )
         journal = Journal(mag.journal)
         try:
             data_plane.start(mag.address, config.lmas)

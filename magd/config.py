@@ -12,11 +12,13 @@ from common.config import (
     LinkLayerId,
     NetworkAccessIdentifier,
     Port,
+    PositiveInt,
     Seconds,
     Section,
     load,
     only_once,
 )
+from common.dataplane.guard import Guard
 from common.errors import ConfigError
 from common.schemes import SchemeName
 
@@ -38,6 +40,8 @@ class Mag(Section, frozen=True, kw_only=True):
     timestamp_based_approach_in_use: bool = True  # RFC 5213 section 9.3: the same in a whole domain
     verify_presence: bool = True
     dhcpv6: Literal["none", "stateless", "stateful"] = "none"
+    signalling_rate: PositiveInt = 5000
+    signalling_burst: PositiveInt = 10000
     control_socket: Path = Path("/run/context-reflector/magd.sock")
     journal: Path | None = None
     metrics_address: IPv6Address | None = None
@@ -132,6 +136,19 @@ class MagdConfig(Section, frozen=True, kw_only=True):
     def lmas(self) -> tuple[IPv6Address, ...]:
         """Every anchor that this gateway works with, each once."""
         return tuple(dict.fromkeys((self.mag.lma, *(node.lma for node in self.mobile_node if node.lma))))
+
+    @property
+    def guard(self) -> Guard:
+        """Who may signal to this gateway, and which access links several MNs may be on."""
+        neighbours = (*self.context_reflector.neighbours, *self.fast_handover.neighbours)
+        own = frozenset(node.interface for node in self.mobile_node)
+        return Guard(
+            peers=tuple(dict.fromkeys((*self.lmas, *neighbours))),
+            rate=self.mag.signalling_rate,
+            burst=self.mag.signalling_burst,
+            access=self.mag.access_interfaces,
+            shared=tuple(name for name in self.mag.access_interfaces if name not in own),
+        )
 
 
 def load_config(path: Path) -> MagdConfig:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from common.dataplane.elements import Element, ElementSocket
 from common.dataplane.gates import Gates
 from common.dataplane.hold import HoldLimits, HoldPool, Session
-from common.dataplane.nfqueue import QueueSocket
+from common.dataplane.interface import Readable
 from common.dataplane.strays import Judge, Strays
 from common.dataplane.uplink import UplinkGates
 
 STRAYS_LENGTH = 65535  # packets, of all sessions together
-Watch = tuple[QueueSocket, Callable[[], None]]  # call it when the socket can be read
+Watch = tuple[Readable, Callable[[], None]]  # call it when the socket can be read
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ not wanted goes, and nothing else is ever touched.
 """
 
 import errno
-import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,15 +17,19 @@ from struct import pack
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from common.actions import Drop, Forward, Forwarding, ToAccess, ToPeer
+from common.actions import Drop, Forward, Forwarding, ToPeer
 from common.dataplane import reconcile, routes, tunnels
 from common.dataplane.access import AccessLinks
 from common.dataplane.elements import Element
 from common.dataplane.filter import Filter, lma_rules, mag_rules
+from common.dataplane.forwardings import access_of, key, peers_of, station_of
+from common.dataplane.guard import Guard
 from common.dataplane.hold import EXPIRED, HNP_LENGTH, Session
 from common.dataplane.keeping import Keep, Keeping, Watch
 from common.dataplane.netlink import RouteSocket
 from common.dataplane.paths import Paths, interface_index
+from common.dataplane.peers import PeerTunnels
+from common.dataplane.senders import Senders
 from common.dataplane.strays import Fate
 from common.errors import DataPlaneError
 from common.mh.messages import MnId
@@ -34,7 +37,6 @@ from common.mh.messages import MnId
 GONE = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
 THERE = frozenset({errno.EEXIST})
 FORWARDING = Path("/proc/sys/net/ipv6/conf/all/forwarding")
-TUNNEL_TABLE = 5213  # the first of the tables whose default route is a tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ MAG = Role("magd", "pmg", 214, 0x9000, "downlink-without-binding")
 class LinuxDataPlane:
     """DataPlane on netlink and nftables; `pools` are attracted, `access_interfaces` are the MAG's.
 
-    Without `keep` no packet ever waits, and what would make one wait is refused.
+    Without `keep` no packet ever waits, and what would make one wait is refused. `guard` is what is not let in. With
+    `local_routing` MNs of one MAG talk directly (RFC 5213 section 6.10.3).
     """
 
     def __init__(
@@ -64,20 +67,25 @@ class LinuxDataPlane:
         pools: Iterable[IPv6Network] = (),
         access_interfaces: tuple[str, ...] = (),
         keep: Keep | None = None,
+        *,
+        guard: Guard | None = None,
+        local_routing: bool = False,
     ) -> None:
         self._role = role
         self._pools = tuple(pools)
         self._access_interfaces = access_interfaces
         self._keep = keep
+        self._guard = guard
+        self._local_routing = local_routing
+        self._senders: Senders | None = None
         self._gives_back = keep is not None and keep.give_back
         self._keeping: Keeping | None = None
         self._sessions: dict[Session, Forwarding] = {}
         self._names: dict[Session, MnId] = {}
         self._session_of: dict[bytes, Session] = {}  # by the first 64 bits of a prefix
         self._listed: dict[Session, frozenset[Element]] = {}
-        self._tunnels: dict[IPv6Address, int] = {}
-        self._tables: dict[IPv6Address, int] = {}
-        self._paths = Paths(role.protocol, self._tunnels, self._tables)
+        self._peers = PeerTunnels(role.device_prefix, role.protocol)
+        self._paths = Paths(role.protocol, self._peers.indexes, self._peers.tables, local_routing=local_routing)
         self._table = f"context_reflector_{role.name}"
         self._filter = Filter(self._table)
         self._route_socket = RouteSocket()
@@ -86,17 +94,18 @@ class LinuxDataPlane:
 
     def start(self, local: IPv6Address, peers: Iterable[IPv6Address]) -> None:
         """See DataPlane.start; also takes the access interfaces and attracts the pools."""
-        self._local = local
         if FORWARDING.read_text().strip() != "1":
             raise DataPlaneError("this node does not forward IPv6; set it: sysctl -w net.ipv6.conf.all.forwarding=1")
         try:
             routes.prepare(self._role.protocol)
             self._filter.install(self._rules(local, None))  # nothing must lead to queues that are about to be made
             reconcile.remove_all(self._ipr, self._role.protocol)
-            self._tunnels.update(tunnels.ensure(self._ipr, self._role.device_prefix, local, set(peers)))
+            self._peers.prepare(self._ipr, local, peers)
             if self._access_interfaces:
                 self._access = AccessLinks(self._ipr, self._access_interfaces, give_back=self._gives_back)
-                self._make_tables()
+                self._peers.prepare_tables(self._ipr)
+            if self._local_routing:
+                self._peers.prepare_local_routing(self._ipr, self._access_interfaces)
         except NetlinkError as error:
             raise DataPlaneError(f"the kernel refused a tunnel or route: {error}{_hint(error)}") from error
         self._route_socket.request([routes.attract(self._role.protocol, pool) for pool in self._pools])
@@ -113,17 +122,19 @@ class LinuxDataPlane:
             )
             self._keeping.prepare()
         self._filter.install(self._rules(local, self._keep))
+        if self._guard and self._guard.shared:
+            self._senders = Senders(self._table, {name: interface_index(name) for name in self._guard.shared})
         if self._keeping:
             self._keeping.uplink.start()
 
     def tunnel_device(self, peer: IPv6Address) -> str:
         """The name of the tunnel to a peer."""
-        return tunnels.device_name(self._role.device_prefix, self._local, peer)
+        return self._peers.device(peer)
 
     def apply(self, forward: Forward) -> None:
         """See DataPlane.apply."""
         session, wanted = forward.hnps, forward.forwarding
-        for other in {self._session_of.get(_key(hnp), session) for hnp in session} - {session}:
+        for other in {self._session_of.get(key(hnp), session) for hnp in session} - {session}:
             self._change(other, self._sessions.get(other), None)  # its prefixes are another session's now
         before = self._sessions.get(session)
         self._names[session] = forward.mn_id
@@ -146,7 +157,7 @@ class LinuxDataPlane:
             self._keeping.uplink.keep(interface, keep)
 
     def sockets(self) -> list[Watch]:
-        return self._keeping.sockets() if self._keeping else []
+        return [(self._peers.socket, self._mend), *(self._keeping.sockets() if self._keeping else [])]
 
     def deadline(self) -> float | None:
         return self._keeping.deadline() if self._keeping else None
@@ -185,8 +196,25 @@ class LinuxDataPlane:
         tunnels.ensure(self._ipr, self._role.device_prefix, IPv6Address("::"), set())
         if self._access:
             self._access.release()
+        if self._senders:
+            self._senders.close()
+        self._peers.close()
         self._route_socket.close()
         self._ipr.close()
+
+    def _mend(self) -> None:
+        """A tunnel that somebody has deleted is made anew, and with it what the kernel has thrown away."""
+        if not self._peers.lost() or not (changed := self._peers.mend()):
+            return
+        for session, wanted in self._sessions.items():
+            if changed & peers_of(wanted):
+                self._route_socket.request(
+                    [m for hnp in session for m in self._paths.additions(hnp, None, wanted)], THERE
+                )
+                if self._keeping:
+                    old, listing = self._listed[session], self._listing(session, wanted)
+                    self._keeping.elements.change(add=list(listing - old), remove=list(old - listing))
+                    self._listed[session] = listing
 
     def _change(self, session: Session, before: Forwarding | None, wanted: Forwarding | None) -> None:
         """Gate shut, then path, then strays, then what was held: each ahead of the next. Can be done once more."""
@@ -195,11 +223,13 @@ class LinuxDataPlane:
         old, listing = self._listed.get(session, frozenset()), self._listing(session, wanted)
         later = self._shut(session, before, wanted, listing - old)
         self._listed[session] = listing | old
+        if self._senders and wanted:
+            self._senders.path(session, *station_of(wanted))
         self._route_socket.request(additions, THERE)
         self._remember(session, wanted)
         if keeping := self._keeping:
             keeping.elements.change(add=later)
-            keeping.uplink.path(session, _access_of(wanted))
+            keeping.uplink.path(session, access_of(wanted))
         self._route_socket.request(leftovers, GONE)
         if keeping:
             lost = wanted is None or isinstance(wanted.downlink, Drop)
@@ -214,6 +244,8 @@ class LinuxDataPlane:
         self._listed[session] = listing
         if wanted is None:
             del self._listed[session]
+            if self._senders:
+                self._senders.path(session, None, None)
 
     def _shut(
         self, session: Session, before: Forwarding | None, wanted: Forwarding | None, listing: frozenset[Element]
@@ -224,7 +256,7 @@ class LinuxDataPlane:
                 raise DataPlaneError("this daemon is not configured to hold packets")
             return []
         # Early strays go ahead of what comes when the path is there: that waits a moment.
-        is_new = before is None and _access_of(wanted) is not None
+        is_new = before is None and access_of(wanted) is not None
         if (wanted and wanted.held) or (is_new and self._keeping.pool.has_room()):
             self._keeping.hold(session, list(listing))
         elif is_new:
@@ -236,9 +268,9 @@ class LinuxDataPlane:
     def _remember(self, session: Session, wanted: Forwarding | None) -> None:
         for hnp in session:
             if wanted:
-                self._session_of[_key(hnp)] = session
+                self._session_of[key(hnp)] = session
             else:
-                self._session_of.pop(_key(hnp), None)
+                self._session_of.pop(key(hnp), None)
         if wanted:
             self._sessions[session] = wanted
         else:
@@ -252,8 +284,8 @@ class LinuxDataPlane:
             raise DataPlaneError(
                 f"where packets are held, prefixes have {HNP_LENGTH} bits: {', '.join(map(str, session))}"
             )
-        keys = [_key(hnp) for hnp in session]
-        if _access_of(wanted):
+        keys = [key(hnp) for hnp in session]
+        if access_of(wanted):
             return frozenset(Element("served", key) for key in keys)
         tunnels = (self._paths.tunnel(peer) for peer in wanted.uplink_from)
         return frozenset(Element("uplink_from", pack("=I", tunnel) + key) for tunnel in tunnels for key in keys)
@@ -262,7 +294,7 @@ class LinuxDataPlane:
         """What a MAG gave back goes where the MN is now, unless that is, as far as we know, this very MAG."""
         match self._sessions.get(self._session_of.get(prefix, ())):
             case Forwarding(downlink=ToPeer(peer), returned_from=giver):
-                if self._tunnels[peer] != device:
+                if self._peers.indexes[peer] != device:
                     return Fate.GO
                 return Fate.WAIT if giver == peer else Fate.WAIT_A_WHILE
         return Fate.WAIT_A_WHILE
@@ -277,32 +309,13 @@ class LinuxDataPlane:
         devices = self._role.device_prefix + "*"
         strays = self._role.first_queue if keep else None
         octets, sessions = (keep.limits.octets, keep.limits.at_once) if keep else (0, 0)
+        guard = self._guard.rules(devices) if self._guard else ""
         if self._role is LMA:
-            return lma_rules(devices, local, returned=strays, octets=octets, sessions=sessions)
+            return guard + lma_rules(devices, local, returned=strays, octets=octets, sessions=sessions)
         uplink = keep is not None and keep.uplink
-        return mag_rules(
+        return guard + mag_rules(
             devices, self._access_interfaces, early=strays, uplink=uplink, octets=octets, sessions=sessions
         )
-
-    def _make_tables(self) -> None:
-        for number, (peer, index) in enumerate(self._tunnels.items()):
-            self._tables[peer] = table = TUNNEL_TABLE + number
-            default = {"dst": "default", "family": socket.AF_INET6, "table": table, "proto": self._role.protocol}
-            self._ipr.route("replace", **default, oif=index)
-            # Should the device vanish: uplink must not go on with the main table, outside the tunnel.
-            self._ipr.route("replace", **default, type="unreachable", priority=routes.LAST_METRIC)
-
-
-def _key(hnp: IPv6Network) -> bytes:
-    return hnp.network_address.packed[:8]
-
-
-def _access_of(forwarding: Forwarding | None) -> str | None:
-    """The access link of the path, if it has one."""
-    match forwarding:
-        case Forwarding(downlink=ToAccess(interface)):
-            return interface
-    return None
 
 
 def _hint(error: NetlinkError) -> str:

@@ -10,10 +10,21 @@ from common.errors import DataPlaneError
 
 
 class Paths:
-    """`tunnels`: the device index for each peer; `tables`: the routing table whose default route is that tunnel."""
+    """`tunnels`: the device index for each peer; `tables`: the routing table whose default route is that tunnel.
 
-    def __init__(self, protocol: int, tunnels: Mapping[IPv6Address, int], tables: Mapping[IPv6Address, int]) -> None:
+    With `local_routing` what comes from an access link finds the MNs of the others without going through a tunnel.
+    """
+
+    def __init__(
+        self,
+        protocol: int,
+        tunnels: Mapping[IPv6Address, int],
+        tables: Mapping[IPv6Address, int],
+        *,
+        local_routing: bool = False,
+    ) -> None:
         self._protocol = protocol
+        self._local_routing = local_routing
         self._tunnels = tunnels
         self._tables = tables
 
@@ -33,6 +44,9 @@ class Paths:
         rule = self._rule(wanted)
         if rule and (before is None or rule != self._rule(before)):
             messages.append(routes.source_rule(self._protocol, hnp, *rule))
+        local = self._local(wanted)
+        if local and (before is None or local != self._local(before)):
+            messages.append(routes.local(self._protocol, hnp, interface_index(local.interface), local.mn_ll_id))
         return messages
 
     def leftovers(self, hnp: IPv6Network, before: Forwarding, wanted: Forwarding | None) -> list[bytearray]:
@@ -44,6 +58,8 @@ class Paths:
             messages.append(routes.source_rule(protocol, hnp, *rule, remove=True))
         if wanted is None:
             messages.append(routes.no_route(protocol, hnp))
+        if self._local(before) and (wanted is None or not self._local(wanted)):
+            messages.append(routes.no_local(protocol, hnp))
         if self._way_back(before) and (wanted is None or not self._way_back(wanted)):
             messages.append(routes.give_back(protocol, hnp, 0, remove=True))
         match before.downlink:
@@ -70,6 +86,11 @@ class Paths:
                 self.tunnel(lma)
                 return interface, self._tables[lma]
         return None
+
+    def _local(self, forwarding: Forwarding) -> ToAccess | None:
+        """Where other MNs of this MAG find this one: not while what is for it waits, for theirs would overtake that."""
+        downlink = forwarding.downlink
+        return downlink if self._local_routing and isinstance(downlink, ToAccess) and not forwarding.held else None
 
     def _way_back(self, forwarding: Forwarding) -> int:
         """The tunnel that takes what finds the MN gone, or 0."""

@@ -23,7 +23,8 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from common.dataplane.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Template
 
 RTN_UNICAST, RTN_BLACKHOLE = 1, 6
-RT_TABLE_MAIN = 254
+RT_TABLE_UNSPEC, RT_TABLE_MAIN, RT_TABLE_MAX_SHORT = 0, 254, 255
+LOCAL_TABLE = 5212  # home network prefixes that are on this MAG's access links
 NUD_PERMANENT = 0x80
 HNP_METRIC, GIVE_BACK_METRIC, LAST_METRIC = 1024, 2048, 4096
 RULE_PRIORITY = 5213
@@ -93,6 +94,18 @@ def no_route(protocol: int, hnp: IPv6Network) -> bytearray:
     return _no_route(protocol, hnp.prefixlen, HNP_METRIC).fill(prefix=hnp.network_address.packed)
 
 
+def local(protocol: int, hnp: IPv6Network, ifindex: int, mac: bytes | None) -> bytearray:
+    """HNP to its MN, for what comes from the access links of the same MAG (RFC 5213 section 6.10.3)."""
+    gateway = {"gateway": link_local_of(mac)} if mac else {}
+    template = _route(protocol, hnp.prefixlen, RTN_UNICAST, mac is not None, table=LOCAL_TABLE)
+    return template.fill(prefix=hnp.network_address.packed, ifindex=struct.pack("=I", ifindex), **gateway)
+
+
+def no_local(protocol: int, hnp: IPv6Network) -> bytearray:
+    template = _no_route(protocol, hnp.prefixlen, HNP_METRIC, table=LOCAL_TABLE)
+    return template.fill(prefix=hnp.network_address.packed)
+
+
 def give_back(protocol: int, hnp: IPv6Network, ifindex: int, *, remove: bool = False) -> bytearray:
     """HNP into the tunnel while the access link has no carrier: its own route is better, but not usable then."""
     prefix = hnp.network_address.packed
@@ -119,17 +132,22 @@ def _number(packed: bytes) -> int:
     return value
 
 
-def _route_message(protocol: int, length: int, kind: int, metric: int = HNP_METRIC) -> rtmsg:
+def _route_message(
+    protocol: int, length: int, kind: int, metric: int = HNP_METRIC, table: int = RT_TABLE_MAIN
+) -> rtmsg:
     message = rtmsg()
-    message["family"], message["dst_len"], message["table"] = AF_INET6, length, RT_TABLE_MAIN
+    message["family"], message["dst_len"] = AF_INET6, length
+    message["table"] = table if table <= RT_TABLE_MAX_SHORT else RT_TABLE_UNSPEC
     message["proto"], message["type"] = protocol, kind
-    message["attrs"] = [("RTA_DST", _address(_PREFIX)), ("RTA_PRIORITY", metric)]
+    message["attrs"] = [("RTA_DST", _address(_PREFIX)), ("RTA_PRIORITY", metric), ("RTA_TABLE", table)]
     return message
 
 
 @lru_cache
-def _route(protocol: int, length: int, kind: int, via: bool, metric: int = HNP_METRIC) -> Template:
-    message = _route_message(protocol, length, kind, metric)
+def _route(
+    protocol: int, length: int, kind: int, via: bool, metric: int = HNP_METRIC, *, table: int = RT_TABLE_MAIN
+) -> Template:
+    message = _route_message(protocol, length, kind, metric, table)
     message["attrs"].append(("RTA_OIF", _number(_IFINDEX)))
     holes = {"prefix": _PREFIX, "ifindex": _IFINDEX}
     if via:
@@ -145,8 +163,8 @@ def _blackhole(protocol: int, length: int, metric: int = HNP_METRIC) -> Template
 
 
 @lru_cache
-def _no_route(protocol: int, length: int, metric: int) -> Template:
-    return Template(_route_message(protocol, length, 0, metric), RTM_DELROUTE, 0, prefix=_PREFIX)
+def _no_route(protocol: int, length: int, metric: int, *, table: int = RT_TABLE_MAIN) -> Template:
+    return Template(_route_message(protocol, length, 0, metric, table), RTM_DELROUTE, 0, prefix=_PREFIX)
 
 
 @lru_cache
