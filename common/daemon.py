@@ -102,7 +102,7 @@ class Shell:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, hung_up)
-        loop.add_reader(self._mh_socket, self._readable)
+        loop.add_reader(self._mh_socket, self.receive)
         for watched, read in self.data_plane.sockets():
             loop.add_reader(watched, self._data_plane_readable, read)
         ready()
@@ -123,7 +123,12 @@ class Shell:
         self._perform(actions)
         self._arm()
 
-    def _readable(self) -> None:
+    @property
+    def busy(self) -> bool:
+        """Whether messages that were read wait."""
+        return bool(self._inbox)
+
+    def receive(self) -> None:
         """Take what has come, so that a burst is sorted by peer; the first message of all does not wait for that."""
         first = not self._inbox
         for _ in range(READ_AT_ONCE):

@@ -273,12 +273,16 @@ class MobileAccessGateway:
                 yield entry, going
 
     def _meant(self, message: Message, mn_id: MnId | None) -> BindingUpdateListEntry | None:
-        """The entry that a message is about."""
+        """The entry that a message is about: of that interface, or with those prefixes, or the MN's only one."""
         if mn_id is None:
             return None
-        hnps = getattr(message, "hnps", ())
-        exact = self.binding_update_list.get(mn_id, getattr(message, "mn_ll_id", None))
-        return exact or (self.binding_update_list.holding(mn_id, hnps) if hnps else None)
+        ll_id, hnps = getattr(message, "mn_ll_id", None), getattr(message, "hnps", ())
+        if ll_id and (entry := self.binding_update_list.get(mn_id, ll_id)):
+            return entry
+        if hnps and (entry := self.binding_update_list.holding(mn_id, hnps)):
+            return entry
+        profile = self.profiles.of(mn_id, ll_id=ll_id)
+        return self.binding_update_list.get(mn_id, profile.ll_id if profile else None)
 
     def _is_lma_of(self, source: IPv6Address, entry: BindingUpdateListEntry | None, mn_id: MnId | None) -> bool:
         """Whether this MN's word is that LMA's; what is about no MN may come from any of ours."""

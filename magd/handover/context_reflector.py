@@ -204,7 +204,8 @@ class ContextReflector(Pmipv6):
         steps: list[Step],
     ) -> list[Step]:
         """Served already: a part that completes what came with the PBA is of use, anything else is stale."""
-        if entry.context_sequence not in (None, message.sequence) or not entry.parts:
+        other = entry.context_sequence not in (None, message.sequence)
+        if other or not entry.parts or entry.state is State.REFUSED:
             return [*steps, Note("context-stale", entry.mn_id)]
         return [*steps, self._restored(replace(entry, parts=_with(entry.parts, part, message.contexts)))]
 

@@ -23,6 +23,9 @@ EVENT_TIMEOUT_S = 30.0  # what is waited for comes in milliseconds; an emulated 
 # The kernel's own, for every interface that ever had an address: it stays until the interface goes down.
 KERNELS_OWN = re.compile(r"multicast ff00::/8 dev acc-\w+ table local proto kernel")
 
+# What a peer has left of what it may say: counted anew all the time (common/dataplane/guard.py).
+BUDGETS = re.compile(r"elements = \{[^}]*limit rate over[^}]*\}")
+
 Edits = Mapping[str, Sequence[tuple[str, str]]]
 
 
@@ -122,6 +125,7 @@ def traces(node: Node) -> dict[str, str]:
         settings = sorted(Path("/proc/sys/net/ipv6/conf").glob("*/*"))
         # A secret that is not set cannot be read.
         values = {str(path): path.read_text() for path in settings if path.name != "stable_secret"}
+    shown["nft list ruleset"] = BUDGETS.sub("", shown["nft list ruleset"])
     return shown | values
 
 

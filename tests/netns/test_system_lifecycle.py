@@ -1,12 +1,15 @@
 """Daemons that are ended, killed, started again, or cannot start: what stays behind, and what they say."""
 
 import json
-from signal import SIGKILL, SIGTERM
+from collections.abc import Iterator
+from contextlib import contextmanager
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 import pytest
 
 from common.dataplane.access import MAG_MAC
 from testbed.node import LabError
+from testbed.topology import LMAA
 from testbed.visit import LabSpec
 from tests.netns.system import SystemLab, differences, eventually, traces
 
@@ -101,18 +104,49 @@ def test_a_killed_lma_serves_again_with_the_next_registration() -> None:
             assert lab.settle(mn, "mag2") == address
 
 
-def test_a_tunnel_that_somebody_deleted_is_refused_not_lied_about() -> None:
+def tunnel(lab: SystemLab, node: str, peer: str) -> str:
+    """The device of that node's tunnel to `peer`."""
+    links = json.loads(lab.nodes[node].run(["ip", "-j", "-d", "link", "show", "type", "ip6tnl"]))
+    remote = str(lab.topology.addresses[peer])
+    return str(next(link["ifname"] for link in links if link["linkinfo"]["info_data"]["remote"] == remote))
+
+
+@contextmanager
+def stopped(lab: SystemLab, node: str) -> Iterator[None]:
+    """The daemon of that node does not run meanwhile."""
+    lab.daemons[node].signal(SIGSTOP)
+    try:
+        yield
+    finally:
+        lab.daemons[node].signal(SIGCONT)
+
+
+@pytest.mark.parametrize(("node", "peer"), [("lma", "mag1"), ("mag1", "lma")])
+def test_a_tunnel_that_somebody_deleted_is_made_anew(node: str, peer: str) -> None:
+    with SystemLab(LabSpec(scheme="context-reflector")) as lab:
+        address = lab.settle("mn", "mag1")
+        for _ in range(2):
+            index = lab.nodes[node].run(["ip", "link", "show", tunnel(lab, node, peer)]).split(":")[0]
+            lab.nodes[node].run(["ip", "link", "del", tunnel(lab, node, peer)])
+            assert lab.wait_for_service("mn").ip == address
+            assert lab.nodes[node].run(["ip", "link", "show", tunnel(lab, node, peer)]).split(":")[0] != index
+        for mag in ("mag2", "mag1"):
+            assert lab.settle("mn", mag) == address
+
+
+def test_a_tunnel_that_cannot_be_made_anew_is_refused_not_lied_about() -> None:
     """Status 130, and nothing half-installed: neither at the LMA nor at the MAG."""
     with SystemLab() as lab:
         quiet = lab.nodes["lma"].run(["ip", "-6", "route", "show", "proto", "213"])
-        links = json.loads(lab.nodes["lma"].run(["ip", "-j", "-d", "link", "show", "type", "ip6tnl"]))
-        peer = str(lab.topology.addresses["mag1"])
-        device = next(link["ifname"] for link in links if link["linkinfo"]["info_data"]["remote"] == peer)
-        lab.nodes["lma"].run(["ip", "link", "del", device])
+        ends = ["local", str(LMAA), "remote", str(lab.topology.addresses["mag1"])]
+        with stopped(lab, "lma"):
+            lab.nodes["lma"].run(["ip", "link", "del", tunnel(lab, "lma", "mag1")])
+            lab.nodes["lma"].run(["ip", "link", "add", "other", "type", "ip6tnl", *ends])  # there can be one of these
+        eventually(lambda: lab.counters("lma")["data-plane-refused"] == 1, "the LMA has not tried")
         lab.air_only("mn", "mag1")
         eventually(lambda: lab.states("mag1") == {MN_ID: "refused"}, "mag1 knows of no refusal")
         assert lab.counters("mag1")["pbu-refused-130"] == 1
-        assert lab.counters("lma")["data-plane-refused"] == 1
+        assert lab.counters("lma")["data-plane-refused"] == 2
         assert lab.show("lma", "bindings") == []
         assert lab.nodes["lma"].run(["ip", "-6", "route", "show", "proto", "213"]) == quiet
         assert lab.nodes["mag1"].run(["ip", "-6", "route", "show", "2001:db8:1000::/64"]) == ""
@@ -128,14 +162,14 @@ def test_uplink_never_leaves_a_mag_outside_the_tunnel() -> None:
         cn = str(lab.topology.addresses["cn"])
         node = lab.nodes["mag1"]
         node.run(["ip", "-6", "route", "add", "default", "via", "2001:db8:0:1::ff"])
-        found = json.loads(node.run(["ip", "-j", "link", "show", "type", "ip6tnl"]))
-        device = next(link["ifname"] for link in found if link["ifname"].startswith("pmg"))
-        node.run(["ip", "link", "del", device])
         source = lab.address("mn")
         assert source is not None
         way = ["ip", "-6", "route", "get", cn, "from", str(source.ip), "iif", "acc-mn"]
-        with pytest.raises(LabError, match="No route to host"):
-            node.run(way)
+        with stopped(lab, "mag1"):
+            node.run(["ip", "link", "del", tunnel(lab, "mag1", "lma")])
+            with pytest.raises(LabError, match="No route to host"):
+                node.run(way)
+        lab.wait_for_service("mn")
 
 
 def test_sigterm_before_anything_happened() -> None:
