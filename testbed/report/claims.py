@@ -37,10 +37,8 @@ class Entry(NamedTuple):
 class Unsupported(NamedTuple):
     row: str
     source: str | None
-    label: str
-    paper: str
-    measured: str
-    remark: str
+    schemes: str
+    says: str
 
 
 def schemes_of(document: Document) -> list[str]:
@@ -64,13 +62,19 @@ def entries(row: Row, schemes: list[str]) -> list[Entry]:
 
 
 def unsupported(document: Document) -> Iterator[Unsupported]:
-    """What the paper claims and the measurement says otherwise."""
+    """What the paper claims and the measurement says otherwise, a row at a time."""
     for row in document.table1:
-        for scheme, supported in row.supported.items():
-            if supported is False:
-                measured = text_of(row.measured.get(scheme)) or "not measured"
-                paper = row.paper.get(scheme, "")
-                yield Unsupported(row.row, row.source, theme.style_of(scheme).label, paper, measured, row.remark)
+        schemes = [scheme for scheme, supported in row.supported.items() if supported is False]
+        if schemes:
+            labels = ", ".join(theme.style_of(scheme).label for scheme in schemes)
+            yield Unsupported(
+                row.row, row.source, labels, row.remark or "; ".join(_plainly(row, one) for one in schemes)
+            )
+
+
+def _plainly(row: Row, scheme: str) -> str:
+    measured = text_of(row.measured.get(scheme)) or "nothing"
+    return f"the paper says “{row.paper.get(scheme, '')}”, measured: {measured}."
 
 
 def counts(document: Document) -> tuple[int, int]:

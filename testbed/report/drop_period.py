@@ -18,7 +18,7 @@ _KINDS = {
     "radio": (theme.RADIO, "", "L2 handover"),
     "travel": (theme.TRAVEL, "////", "on the way"),
     "processing": (theme.PROCESSING, "", "processing"),
-    "other": (theme.OTHER, "....", "waiting for the next packet, and the rest"),
+    "other": (theme.OTHER, "....", "rest"),
 }
 _ROW_PX, _NARROW_LETTERS = 62, 52
 _GAP_LOOK: dict[str, Any] = {
@@ -55,8 +55,8 @@ def plot(document: Document) -> Plot | None:
         caption=(
             "What the longest downlink silence of a handover consists of at the base point, mean over the handovers. "
             "The diamond is the silence as the MN heard it, counted from packet to packet: it comes in steps of the "
-            "packets' interval."
-            + "".join(f" The paper on {theme.name_of(one.scheme, one.mode)}: {one.paper}." for one in bars if one.paper)
+            "packets' interval, and the rest is the wait for the next one."
+            + "".join(f" The paper on {names}: {words}." for words, names in _paper_words(bars).items())
         ),
         alt="Stacked bars. "
         + " ".join(f"{theme.name_of(one.scheme, one.mode)}: {_sum_in_words(one)}." for one in bars),
@@ -74,7 +74,8 @@ def _bar(axes: Axes, y: int, one: Decomposition) -> None:
         if part.us:
             axes.barh(y, part.us.mean / 1000, 0.34, left=left, **_look(part.kind))
             left += part.us.mean / 1000
-            paper_ms += (part.us.mean if part.paper_us is None else part.paper_us) / 1000
+            if part.kind != "other":
+                paper_ms += (part.us.mean if part.paper_us is None else part.paper_us) / 1000
     if _of_paper(one):
         axes.plot([paper_ms, paper_ms], [y - 0.25, y + 0.25], **_PAPER_LOOK)
     if one.gap_us:
@@ -112,6 +113,14 @@ def _of_paper(one: Decomposition) -> bool:
     return any(part.paper_us is not None for part in one.parts)
 
 
+def _paper_words(bars: Sequence[Decomposition]) -> dict[str, str]:
+    """What the paper says of the period, and of which schemes."""
+    labels = {
+        one.paper: [theme.style_of(other.scheme).label for other in bars if other.paper == one.paper] for one in bars
+    }
+    return {words: " and ".join(dict.fromkeys(schemes)) for words, schemes in labels.items() if words}
+
+
 def _rows(one: Decomposition) -> list[list[Value]]:
     rows: list[list[Value]] = []
     parts = [(part.name, part.kind, part.us, part.paper_us) for part in one.parts]
@@ -125,6 +134,8 @@ def _end_ms(one: Decomposition) -> float:
 
 
 def _sum_in_words(one: Decomposition) -> str:
-    parts = " + ".join(f"{part.name} {part.us.mean / 1000:.2f}" for part in one.parts if part.us)
+    """By kind; what each part was stands in the table."""
+    by_kind = {kind: sum(part.us.mean for part in one.parts if part.us and part.kind == kind) for kind in _KINDS}
+    parts = " + ".join(f"{_KINDS[kind][2]} {us / 1000:.2f}" for kind, us in by_kind.items() if us)
     total = f" = {one.sum_us.mean / 1000:.2f} ms" if one.sum_us else " ms"
     return parts + total + (f", seen {one.gap_us.mean / 1000:.2f}" if one.gap_us else "")

@@ -1,7 +1,7 @@
 """Loss and the longest silence: of all schemes where the sweep has its base, and over each thing that varies."""
 
 from collections.abc import Sequence
-from math import ceil, inf, log
+from math import ceil, inf, log10
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -171,9 +171,16 @@ def _height(axes: Axes, every: Sequence[Series], measure: Measure) -> None:
 def _ticks(axes: Axes, every: Sequence[Series], width_px: float) -> None:
     """At the values measured, a label where there is room for it."""
     values = sorted({value for one in every for value in one.values})
-    place = log if _logarithmic(every) else float
-    if place is log:
-        axes.set_xscale("log")
+    least = min(value for value in values if value > 0)  # there are two values at least, none negative
+    if _logarithmic(every):  # as far down as that, in steps of it below
+        axes.set_xscale("symlog", linthresh=least, linscale=0.9)
+
+    def place(value: float) -> float:
+        """In decades, if it is logarithmic: matplotlib gives the part below `least` the length of one."""
+        if not _logarithmic(every):
+            return value
+        return value / least if value < least else 1 + log10(value / least)
+
     labels, last = [], -inf
     for value in values:
         at = (place(value) - place(values[0])) / (place(values[-1]) - place(values[0])) * width_px
@@ -214,8 +221,8 @@ def _hollow(one: Series) -> bool:
 
 
 def _logarithmic(every: Sequence[Series]) -> bool:
-    values = [value for one in every for value in one.values]
-    return min(values) > 0 and max(values) / min(values) > 10
+    values = [value for one in every for value in one.values if value > 0]
+    return max(values) / min(values) > 10
 
 
 def _in_words(one: Series, parameter: Parameter, low: float, high: float) -> str:
