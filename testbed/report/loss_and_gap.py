@@ -13,9 +13,23 @@ from testbed.compare.document import Document, Run
 from testbed.report import theme
 from testbed.report.drawing import NARROW, canvas, grid_along, grid_of, note, svg_of
 from testbed.report.plot import Plot, Table, Value, key_of
-from testbed.report.sweep import GAP, L2, LOST, Measure, Parameter, Series, base_runs, modes_of, seen, series_over
+from testbed.report.sweep import (
+    CONTEXT,
+    GAP,
+    L2,
+    LOST,
+    SIGNALLED,
+    Measure,
+    Parameter,
+    Series,
+    base_runs,
+    modes_of,
+    seen,
+    series_over,
+)
 
 _MEASURES = (*LOST, *GAP)
+_OVER_CONTEXT = (LOST[0], *GAP, SIGNALLED)
 _PANEL_PX, _BAR_PX, _DIGIT_PX = 168, 25, 6.6
 
 
@@ -91,22 +105,23 @@ def over(document: Document, parameter: Parameter) -> Plot | None:
     if not every:
         return None
     modes, base = modes_of(every), document.sweep.base
+    measures = _OVER_CONTEXT if parameter is CONTEXT else _MEASURES
     rows: list[list[Value]] = [
         [one.scheme, one.mode, value, measure.direction, measure.key, measure.unit, *figures]
         for one in every
-        for measure in _MEASURES
+        for measure in measures
         for value, figures in zip(one.values, one.of(measure), strict=True)
     ]
 
     def draw(width: int, name: str) -> str:
         narrow = width <= NARROW
         columns = 2 if narrow else 4
-        per_mode = len(_MEASURES) // columns
+        per_mode = len(measures) // columns
         legend_px = 14 + 19 * ceil((len({one.scheme for one in every}) + 1) / (2 if narrow else 5))
         with canvas(width, legend_px + len(modes) * (per_mode * (_PANEL_PX + 12) + 28)) as figure:
             panels = grid_of(figure, len(modes) * per_mode, columns, sharex=True)
             for row, mode in enumerate(modes):
-                for place, measure in enumerate(_MEASURES):
+                for place, measure in enumerate(measures):
                     axes = panels[row * per_mode + place // columns][place % columns]
                     _lines(axes, [one for one in every if one.mode == mode], measure, parameter)
                     _ticks(axes, every, 0.6 * width / columns)
@@ -114,7 +129,7 @@ def over(document: Document, parameter: Parameter) -> Plot | None:
                     axes.set_title(_title(measure, narrow))
                     if place == 0 and len(modes) > 1:
                         axes.set_title(f"{mode.upper()}\n{_title(measure, narrow)}")
-                    axes.set_ylabel("packets" if measure in LOST else measure.unit)
+                    axes.set_ylabel(measure.unit.partition(" ")[0])
             for axes in panels[-1]:
                 axes.set_xlabel(f"{parameter.name if narrow else parameter.label}, {parameter.unit}")
             _legend(figure, every, narrow)
@@ -123,7 +138,7 @@ def over(document: Document, parameter: Parameter) -> Plot | None:
     low, high = min(v for one in every for v in one.values), max(v for one in every for v in one.values)
     return Plot(
         key=key_of("over", parameter.field.partition("_")[0]),
-        title=f"Over {parameter.label}",
+        title=f"Over the {parameter.label}",
         caption=(
             f"Means over the handovers of a run, bands from the least to the most; {parameter.label} on the horizontal "
             f"axis{' (logarithmic)' if _logarithmic(every) else ''}, everything else as at the base point (RTT "
@@ -131,7 +146,8 @@ def over(document: Document, parameter: Parameter) -> Plot | None:
             "octets)."
             + (" Hollow markers lie around others where schemes measure the same." if any(map(_hollow, every)) else "")
         ),
-        alt=f"Lines over {parameter.label}. " + " ".join(_in_words(one, parameter, low, high) for one in every),
+        alt=f"Lines over the {parameter.label}. "
+        + " ".join(_in_words(one, measures, f"from {low:g} to {high:g} {parameter.unit}") for one in every),
         table=Table(
             ["scheme", "mode", parameter.field, "direction", "measure", "unit", "mean", "min", "max", "handovers"], rows
         ),
@@ -225,10 +241,10 @@ def _logarithmic(every: Sequence[Series]) -> bool:
     return max(values) / min(values) > 10
 
 
-def _in_words(one: Series, parameter: Parameter, low: float, high: float) -> str:
+def _in_words(one: Series, measures: Sequence[Measure], span: str) -> str:
     parts = [
         f"{measure.label} {figures[0].mean:.4g} to {figures[-1].mean:.4g} {measure.unit}"
-        for measure in _MEASURES
+        for measure in measures
         for figures in [one.of(measure)]
     ]
-    return f"{theme.name_of(one.scheme, one.mode)}, from {low:g} to {high:g} {parameter.unit}: {'; '.join(parts)}."
+    return f"{theme.name_of(one.scheme, one.mode)}, {span}: {'; '.join(parts)}."

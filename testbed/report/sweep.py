@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from statistics import mean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -29,7 +29,7 @@ PARAMETERS = (RTT, L2, RATE, CONTEXT)
 
 
 class Measure(NamedTuple):
-    """A figure of every handover."""
+    """A figure of every handover; `direction` is empty for one that has none."""
 
     direction: str
     key: str
@@ -39,6 +39,7 @@ class Measure(NamedTuple):
 
 LOST = tuple(Measure(direction, "lost", f"lost, {direction}", "packets per handover") for direction in DIRECTIONS)
 GAP = tuple(Measure(direction, "gap_ms", f"longest silence, {direction}", "ms") for direction in DIRECTIONS)
+SIGNALLED = Measure("", "bytes_signalled", "signalling", "octets per handover")
 
 
 class Seen(NamedTuple):
@@ -63,8 +64,14 @@ class Series(NamedTuple):
 
 
 def seen(run: Run, measure: Measure) -> Seen:
-    figures = [float(handover[measure.direction][measure.key]) for handover in run.handover["handovers"]]
+    figures = [_figure(handover, measure) for handover in run.handover["handovers"]]
     return Seen(mean(figures), min(figures), max(figures), len(figures))
+
+
+def _figure(handover: dict[str, Any], measure: Measure) -> float:
+    if measure is SIGNALLED:
+        return float(sum(handover["bytes_signalled"].values()))
+    return float(handover[measure.direction][measure.key])
 
 
 def base_runs(document: Document) -> list[Run]:

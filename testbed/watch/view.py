@@ -98,7 +98,7 @@ def _nodes(screen: Screen, recording: Recording, frame: Frame) -> None:
         name = f"{role} ({recording.nodes.get(role, role)})"
         goes_to = frame.states.get((role, "downlink"), "none")
         word = {"access": "MN → its link", "none": "MN not known", "drop": "MN dropped"}.get(goes_to, f"MN → {goes_to}")
-        context = ", context" if frame.states.get((role, "context")) else ""
+        context = ", context" if frame.states.get((role, "context")) and goes_to != "none" else ""
         _router(screen, frame, role, name, word + context)
     _mobile_node(screen, recording, frame)
 
