@@ -36,8 +36,10 @@ def one_clear_line(program: str) -> Iterator[None]:
         sys.exit(1)
 
 
-def daemon_command(program: str, purpose: str, load: Callable[[Path], T], run: Callable[[T], None]) -> click.Command:
-    """The command line of a daemon: `load` reads its file, `run` serves until SIGTERM."""
+def daemon_command(
+    program: str, purpose: str, load: Callable[[Path], T], run: Callable[[Path, T], None]
+) -> click.Command:
+    """The command line of a daemon: `load` reads its file, `run` serves by it until SIGTERM."""
 
     @click.command(program, help=purpose)
     @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="the TOML file")
@@ -49,7 +51,7 @@ def daemon_command(program: str, purpose: str, load: Callable[[Path], T], run: C
                 click.echo(f"{path}: good")
                 return
             logs.start(program)
-            run(config)
+            run(path, config)
 
     return main
 

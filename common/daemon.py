@@ -95,13 +95,15 @@ class Shell:
         kernel = {f"kernel-dropped-{reason}": count for reason, count in self.data_plane.drops().items()}
         return dict(sorted(counted.items())) | kernel
 
-    async def serve(self, ready: Callable[[], None] = lambda: None, hung_up: Callable[[], None] = lambda: None) -> None:
-        """Run until SIGTERM or SIGINT; `ready` is called once messages are read, `hung_up` on each SIGHUP."""
+    async def serve(
+        self, ready: Callable[[], None] = lambda: None, reload: Callable[[], Note] = lambda: Note("reloaded")
+    ) -> None:
+        """Run until SIGTERM or SIGINT; `ready` is called once messages are read, `reload` on each SIGHUP."""
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, hung_up)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up, reload)
         loop.add_reader(self._mh_socket, self.receive)
         for watched, read in self.data_plane.sockets():
             loop.add_reader(watched, self._data_plane_readable, read)
@@ -263,6 +265,12 @@ class Shell:
         now = time.monotonic()
         self._try(lambda: self.data_plane.expire(now))
         self.feed(self.core.expire(now))
+
+    def _hung_up(self, reload: Callable[[], Note]) -> None:
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self.note(reload())
+        notify("READY=1")
+        self._arm()
 
     def _keep_alive(self, interval: float | None) -> None:
         """The word for the watchdog comes from here, between everything else: a loop that hangs does not say it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 from common.command_line import daemon_command
 from common.control import ControlServer, Handler, show
@@ -15,14 +16,15 @@ from common.metrics import metrics
 from common.mh import codec
 from common.mh.raw_socket import open_mh_socket
 from common.phases import LMA_PHASES
+from common.reload import Reloading
 from common.trace import trace
-from lmad.config import LmadConfig, load_config
+from lmad.config import RELOADABLE, LmadConfig, load_config
 from lmad.handover import SCHEMES
 from lmad.lma import LocalMobilityAnchor
 from lmad.show import bindings, subjects
 
 
-def run(config: LmadConfig) -> None:
+def run(path: Path, config: LmadConfig) -> None:
     """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
     codec.use(config.extension.code_points())
     with only_one("lmad"), open_mh_socket(config.lma.address) as mh_socket:
@@ -34,7 +36,12 @@ def run(config: LmadConfig) -> None:
             data_plane.start(config.lma.address, peers)
             core = LocalMobilityAnchor(config, utc)
             shell = Shell(core, data_plane, mh_socket, journal)
-            asyncio.run(_serve(config, core, shell))
+
+            def follow(wanted: LmadConfig) -> None:
+                data_plane.reach(mag.address for mag in wanted.mag)
+                core.follow(wanted)
+
+            asyncio.run(_serve(Reloading(path, config, RELOADABLE, follow), core, shell))
         finally:
             data_plane.close()
             journal.close()
@@ -54,16 +61,17 @@ def _keep(config: LmadConfig) -> Keep | None:
     return Keep(limits)
 
 
-async def _serve(config: LmadConfig, core: LocalMobilityAnchor, shell: Shell) -> None:
-    what = subjects(core, shell, time.monotonic)
+async def _serve(reloading: Reloading[LmadConfig], core: LocalMobilityAnchor, shell: Shell) -> None:
+    lma = reloading.config.lma
+    what = {**subjects(core, shell, time.monotonic), "configuration": reloading.show}
     commands: dict[str, Handler] = {
         "show": lambda subject: show(what, subject),
         "trace": lambda mn_id: trace(shell.journal, mn_id),
     }
-    scrapes = (config.lma.metrics_address, config.lma.metrics_port)
-    async with ControlServer(config.lma.control_socket, commands):
+    scrapes = (lma.metrics_address, lma.metrics_port)
+    async with ControlServer(lma.control_socket, commands):
         with metrics(scrapes, shell, bindings(core), LMA_PHASES, time.monotonic):
-            await shell.serve()
+            await shell.serve(reload=reloading.reload)
 
 
 main = daemon_command("lmad", "Serve as local mobility anchor (RFC 5213) until SIGTERM.", load_config, run)

@@ -22,6 +22,25 @@ from common.schemes import SchemeName
 
 HNP_LENGTH = 64
 
+# What SIGHUP changes at once (common/reload.py). `downlink` is not in it: it decides how a handover under way forwards.
+RELOADABLE = frozenset(
+    {
+        "lma.max_lifetime",
+        "lma.min_delay_before_bce_delete",
+        "lma.timestamp_validity_window",
+        "lma.timestamp_based_approach_in_use",
+        "lma.mobile_node_generated_timestamp_in_use",
+        "context_reflector.order",
+        "context_reflector.context_lifetime",
+        "context_reflector.acknowledge",
+        "context_reflector.max_context_size",
+        "context_reflector.max_context_features",
+        "context_reflector.max_context_parts",
+        "mag",
+        "mobile_node",
+    }
+)
+
 
 class Lma(Section, frozen=True, kw_only=True):
     """[lma]: the anchor itself. Names and defaults: RFC 5213 section 9.1."""

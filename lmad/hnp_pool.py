@@ -22,6 +22,13 @@ class HnpPool:
         self._last: dict[MnId, IPv6Network] = {}
         self._given: dict[IPv6Network, MnId] = {}
 
+    def reserve(self, prefixes: Iterable[IPv6Network]) -> None:
+        """These are given to nobody from now on, those that were reserved before may be; who has one keeps it."""
+        self._reserved = frozenset(prefixes)
+        for prefix in self._reserved & self._returned.keys():
+            self._last.pop(self._returned.pop(prefix), None)
+        self._fresh = self._unused()
+
     def allocate(self, owner: MnId) -> IPv6Network | None:
         """The prefix that this MN had last, else one that nobody has, or None when all are given."""
         prefix = self._last.get(owner)
@@ -37,7 +44,8 @@ class HnpPool:
 
     def release(self, prefix: IPv6Network) -> None:
         """Take a prefix back; one that is not of the pools (a subscriber's own) is none of our business."""
-        if owner := self._given.pop(prefix, None):
+        owner = self._given.pop(prefix, None)
+        if owner and prefix not in self._reserved:
             self._last[owner] = prefix
             self._returned[prefix] = owner
 
@@ -46,5 +54,5 @@ class HnpPool:
             step = 1 << (128 - self._length)
             for number in range(1 << (self._length - pool.prefixlen)):
                 prefix = IPv6Network((int(pool.network_address) + number * step, self._length))
-                if prefix not in self._reserved:
+                if not (prefix in self._reserved or prefix in self._given or prefix in self._returned):
                     yield prefix

@@ -39,6 +39,19 @@ class LocalMobilityAnchor:
     def __init__(self, config: LmadConfig, utc: Callable[[float], float]) -> None:
         lma = config.lma
         self.binding_cache = BindingCache()
+        self._utc = utc
+        self._scheme = SCHEMES[lma.scheme](config)
+        self._pool = HnpPool(lma.prefix_pools, HNP_LENGTH)
+        self._know(config)
+        self._last_change: tuple[Request, BindingCacheEntry | None, BindingCacheEntry] | None = None
+
+    def follow(self, config: LmadConfig) -> None:
+        """Go on by another configuration; only what config.RELOADABLE lists may differ. Sessions stay as they are."""
+        self._scheme.follow(config)
+        self._know(config)
+
+    def _know(self, config: LmadConfig) -> None:
+        lma = config.lma
         self.domain = Domain(
             frozenset(mag.address for mag in config.mag),
             {MnId.nai(node.mn_id): node for node in config.mobile_node},
@@ -46,12 +59,8 @@ class LocalMobilityAnchor:
             lma.timestamp_based_approach_in_use,
             lma.mobile_node_generated_timestamp_in_use,
         )
-        self._utc = utc
         self._max_lifetime = lma.max_lifetime
-        self._scheme = SCHEMES[lma.scheme](config)
-        fixed = [prefix for node in config.mobile_node for prefix in node.prefixes]
-        self._pool = HnpPool(lma.prefix_pools, HNP_LENGTH, fixed)
-        self._last_change: tuple[Request, BindingCacheEntry | None, BindingCacheEntry] | None = None
+        self._pool.reserve(prefix for node in config.mobile_node for prefix in node.prefixes)
 
     def receive(self, source: IPv6Address, message: Message, now: float) -> list[Action]:
         """A message from a MAG."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import IPv6Address
+from pathlib import Path
 
 from common.actions import Action, Note
 from common.command_line import daemon_command
@@ -14,25 +15,27 @@ from common.daemon import Shell, only_one, utc
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import MAG, LinuxDataPlane
+from common.errors import ConfigError
 from common.journal import Journal
 from common.metrics import metrics
 from common.mh import codec
 from common.mh.raw_socket import open_mh_socket
 from common.phases import MAG_PHASES
+from common.reload import Reloading
 from common.trace import trace
 from magd.attachment.link import LinkSource
 from magd.attachment.neighbour_discovery import NeighbourDiscoverySource
 from magd.attachment.neighbours import Neighbours
 from magd.attachment.path_mtu import PathMtu
 from magd.commands import steering
-from magd.config import MagdConfig, load_config
+from magd.config import RELOADABLE, MagdConfig, load_config
 from magd.handover import SCHEMES
 from magd.mag import MobileAccessGateway
 from magd.router_advertisement import Advertiser
 from magd.show import mobile_nodes, subjects
 
 
-def run(config: MagdConfig) -> None:
+def run(path: Path, config: MagdConfig) -> None:
     """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
     codec.use(config.extension.code_points())
     mag = config.mag
@@ -49,7 +52,7 @@ def run(config: MagdConfig) -> None:
             data_plane.start(mag.address, config.lmas)
             # A restarted MAG must not repeat the numbers of its last life (RFC 5213 section 5.5).
             core = MobileAccessGateway(config, utc, sequence=int(time.time()) & 0xFFFF)
-            asyncio.run(_serve(config, core, data_plane, mh_socket, journal))
+            asyncio.run(_serve(config, core, data_plane, mh_socket, journal, path=path))
         finally:
             data_plane.close()
             journal.close()
@@ -70,9 +73,17 @@ async def _serve(
     data_plane: LinuxDataPlane,
     mh_socket: socket.socket,
     journal: Journal,
+    *,
+    path: Path,
 ) -> None:
     mag = config.mag
     advertiser = Advertiser(managed=mag.dhcpv6 == "stateful", other=mag.dhcpv6 != "none")
+
+    def follow(wanted: MagdConfig) -> None:
+        if new := set(wanted.lmas) - set(config.lmas):
+            raise ConfigError(f"not without a restart: a tunnel to {min(new)}")
+        shell.feed(core.follow(wanted, time.monotonic()))
+        links.tell_again()
 
     def told(event: Callable[..., list[Action]]) -> Callable[..., None]:
         """The core hears of it now, and what it says is done."""
@@ -97,7 +108,8 @@ async def _serve(
     neighbours = Neighbours(heard_soon)
     shell = Shell(core, data_plane, mh_socket, journal, advertiser.send, solicit=neighbours.solicit)
 
-    what = subjects(config, core, shell, time.monotonic)
+    reloading = Reloading(path, config, RELOADABLE, follow)
+    what = {**subjects(config, core, shell, time.monotonic), "configuration": reloading.show}
     commands: dict[str, Handler] = {
         "show": lambda subject: show(what, subject),
         "trace": lambda mn_id: trace(shell.journal, mn_id),
@@ -119,7 +131,7 @@ async def _serve(
         with ExitStack() as sources, metrics(scrapes, shell, mobile_nodes(core), MAG_PHASES, time.monotonic):
             for source in (path_mtu, solicitations, links, neighbours, advertiser):
                 sources.callback(source.close)
-            await shell.serve(start_sources)
+            await shell.serve(start_sources, reloading.reload)
 
 
 main = daemon_command("magd", "Serve as mobile access gateway (RFC 5213) until SIGTERM.", load_config, run)

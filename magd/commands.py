@@ -21,12 +21,13 @@ def steering(
     mag = config.mag
 
     def attach(mn_id: str, interface: str | None) -> None:
-        where = interface or next((node.interface for node in config.mobile_node if node.mn_id == mn_id), None)
+        profile = core.profiles.of(MnId.nai(mn_id))
+        where = interface or (profile.interface if profile else None)
         if where is None:
             raise CommandError(f"{mn_id} has no profile that names an interface: say which")
         if where not in mag.access_interfaces:
             raise CommandError(f"{where} is not among mag.access_interfaces")
-        if not any(node.mn_id == mn_id for node in config.mobile_node):
+        if profile is None:
             raise CommandError(f"{mn_id} has no policy profile here")
         feed(core.attached(MnId.nai(mn_id), where, clock()))
 

@@ -22,6 +22,19 @@ from common.dataplane.guard import Guard
 from common.errors import ConfigError
 from common.schemes import SchemeName
 
+# What SIGHUP changes at once (common/reload.py).
+RELOADABLE = frozenset(
+    {
+        "mag.lifetime",
+        "mag.verify_presence",
+        "context_reflector.neighbours",
+        "context_reflector.context_lifetime",
+        "fast_handover.neighbours",
+        "fast_handover.wait",
+        "mobile_node",
+    }
+)
+
 
 class Mag(Section, frozen=True, kw_only=True):
     """[mag]: the gateway itself. `address` is the Proxy-CoA, `lma` the anchor of whoever's profile names no other.

@@ -7,7 +7,7 @@ import click
 from common.command_line import control_command, one_clear_line
 from common.control import ask
 
-SUBJECTS = ("mobile-nodes", "contexts", "lmas", "counters")
+SUBJECTS = ("mobile-nodes", "contexts", "lmas", "counters", "configuration")
 
 main = control_command("magd", "MAGCTL_SOCKET", "Ask and steer a running mobile access gateway.", SUBJECTS)
 

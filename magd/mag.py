@@ -33,6 +33,20 @@ class MobileAccessGateway:
         self._mag = config.mag
         self._lmas = frozenset(config.lmas)
 
+    def follow(self, config: MagdConfig, now: float) -> list[Action]:
+        """Go on by another configuration; only what config.RELOADABLE lists may differ, and no new LMA.
+
+        Who has no profile any more is de-registered; whoever has got one is served once its link is reported up.
+        """
+        known = Profiles(config)
+        gone = [entry for entry in self.binding_update_list.values() if entry.present and not known.of(entry.mn_id)]
+        actions = [action for entry in gone for action in self._detached(entry, now)]
+        self._mag = config.mag
+        self.profiles.follow(config)
+        self.sessions.follow(config)
+        self._scheme.follow(config)
+        return actions
+
     # What the attachment sources report.
 
     def link_up(self, interface: str, now: float) -> list[Action]:

@@ -36,13 +36,18 @@ class Profiles:
     """All that the configuration has."""
 
     def __init__(self, config: MagdConfig) -> None:
+        self._strangers: OrderedDict[tuple[object, str], None] = OrderedDict()
+        self.follow(config)
+
+    def follow(self, config: MagdConfig) -> None:
+        """Have the profiles of this configuration instead. Who was a stranger may be one no more."""
+        self._strangers.clear()
         profiles = [Profile(node, config) for node in config.mobile_node]
         self._of_mn: dict[MnId, list[Profile]] = {}
         for profile in profiles:
             self._of_mn.setdefault(profile.mn_id, []).append(profile)
         self._by_ll_id = {profile.ll_id: profile for profile in profiles if profile.ll_id}
         self._by_interface = {profile.interface: profile for profile in profiles if profile.interface}
-        self._strangers: OrderedDict[tuple[object, str], None] = OrderedDict()
 
     def on_link(self, interface: str, ll_id: bytes | None = None) -> Profile | None:
         """Who it is that has this link-layer identifier; without a profile of that, whose own link it is."""

@@ -48,6 +48,10 @@ class Sessions:
         self._requests = Requests(config, profiles, numbering)
         self._presence = Presence()
 
+    def follow(self, config: MagdConfig) -> None:
+        """Go on by another configuration."""
+        self._mag = config.mag
+
     # Requests to the LMA.
 
     def request(

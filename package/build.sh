@@ -16,6 +16,7 @@ home=/usr/lib/$name
 deb=build/${name}_${version}_$arch.deb
 
 root=$(mktemp -d)
+chmod 755 "$root"
 trap 'rm -rf "$root" build/lib build/bdist.*' EXIT
 put() { install -D -m "$1" "$2" "$root$3"; }
 page() { .venv/bin/python -m package.manual "$1" | gzip -9n | install -D -m 644 /dev/stdin "$root/usr/share/man/man${1##*.}/$1.gz"; }

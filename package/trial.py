@@ -26,9 +26,9 @@ PACKAGES = (
 )
 MODULES = (
     *("virtio_blk", "ext4", "veth", "bridge", "ip6_tunnel", "nf_tables", "nft_fib_ipv6", "nft_queue", "nft_quota"),
-    *("nfnetlink_queue", "sch_netem"),
+    *("nft_objref", "nfnetlink_queue", "sch_netem"),
 )
-KERNEL_OPTIONS = "root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off systemd.show_status=0"
+KERNEL_OPTIONS = "root=/dev/vda rw console=ttyS0 quiet panic=-1 no_timer_check mitigations=off systemd.show_status=0"
 KERNEL_OPTIONS += " systemd.mask=serial-getty@ttyS0.service"  # the console is the trial's
 LIMIT_S = 1500.0
 PASSED = "TRIAL PASSED"

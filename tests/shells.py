@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import cast
 
-from common.actions import Forward
+from common.actions import Forward, Note
 from common.daemon import Core, Shell
 from common.dataplane.interface import DataPlane
 from common.errors import DataPlaneError
@@ -89,7 +89,9 @@ def shell(core: Core, journal: Path | None = None) -> Iterator[tuple[Shell, Wire
         wire.close()
 
 
-async def serving(shell: Shell, test: Callable[[], None], hung_up: Callable[[], None] = lambda: None) -> None:
+async def serving(
+    shell: Shell, test: Callable[[], None], reload: Callable[[], Note] = lambda: Note("reloaded")
+) -> None:
     """Serve while `test` runs in a thread of its own, which may wait for what it likes; then end as on SIGTERM."""
     ready = asyncio.Event()
 
@@ -102,4 +104,4 @@ async def serving(shell: Shell, test: Callable[[], None], hung_up: Callable[[], 
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run())
-        await shell.serve(ready.set, hung_up)
+        await shell.serve(ready.set, reload)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -326,9 +327,15 @@ def test_the_watchdog_hears_from_the_loop(tmp_path: Path, monkeypatch: pytest.Mo
 
         def listen() -> None:
             heard.extend(manager.recv(64) for _ in range(5))
+            os.kill(os.getpid(), signal.SIGHUP)
+            while heard[-1] != b"READY=1":
+                heard.append(manager.recv(64))
 
-        asyncio.run(serving(anchor, listen))
-        assert heard == [b"READY=1", *[b"WATCHDOG=1"] * 4]
+        asyncio.run(serving(anchor, listen, lambda: Note("reloaded", detail="changed nothing")))
+        assert heard[:5] == [b"READY=1", *[b"WATCHDOG=1"] * 4]
+        [reloading] = [word for word in heard if word.startswith(b"RELOADING=1\nMONOTONIC_USEC=")]
+        assert heard[heard.index(reloading) + 1] == b"READY=1"
+        assert anchor.events["reloaded"] == 1
         monkeypatch.setenv("WATCHDOG_PID", "1")  # meant for another process
         assert watchdog_interval() is None
 

@@ -1,13 +1,25 @@
 """SIGHUP: what can change does, what cannot is named, and a wrong file changes nothing."""
 
+from ipaddress import IPv6Network
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from common.errors import DataPlaneError
+from common.mh.messages import Status
 from common.reload import Reloading, differences
+from lmad.config import RELOADABLE as LMAD_RELOADABLE
 from lmad.config import LmadConfig, load_config
+from lmad.lma import LocalMobilityAnchor
+from magd.config import RELOADABLE as MAGD_RELOADABLE
+from magd.config import MagdConfig
 from magd.config import load_config as load_magd
+from magd.mag import MobileAccessGateway
+from package.manual import defaults
+from tests.domain import LMAA, lma_config, mac, mag_address, mag_config, mn_id, utc
+from tests.test_lma import answer, pbu
+from tests.test_mag import accepted, sent
 
 FILE = """
 [lma]
@@ -17,6 +29,7 @@ prefix_pools = ["2001:db8:1000::/36"]
 [[mag]]
 address = "2001:db8:0:1::1"
 """
+PMAG, NMAG = mag_address(1), mag_address(2)
 RELOADABLE = frozenset({"lma.max_lifetime", "mag", "mobile_node"})
 
 
@@ -88,3 +101,50 @@ def test_what_does_not_go_with_what_stays_waits_for_a_restart(path: Path) -> Non
     note = reloading.reload()
     assert note.event == "reload-refused"
     assert note.detail == ("not without a restart: mobile node's interface eth2 is not among mag.access_interfaces")
+
+
+def test_what_can_change_is_a_key() -> None:
+    for kind, reloadable in ((LmadConfig, LMAD_RELOADABLE), (MagdConfig, MAGD_RELOADABLE)):
+        keys = {f"{table}.{key}" for (table, key), _ in defaults(kind)}
+        arrays = {key.partition(".")[0] for key in keys if key.startswith(("mag.address", "mobile_node."))}
+        assert reloadable <= keys | arrays, reloadable - keys - arrays
+
+
+def test_an_anchor_follows() -> None:
+    """A subscriber more, one with a prefix of the pools for its own, a shorter lifetime, a MAG less."""
+    lma = LocalMobilityAnchor(lma_config(mags=2, mns=1), utc)
+    first = answer(lma.receive(PMAG, pbu(0.0), 0.0))
+    [hnp] = first.hnps
+    assert (
+        answer(lma.receive(PMAG, pbu(0.1, mn_id=mn_id(2), mn_ll_id=mac(2)), 0.1)).status
+        is Status.NOT_LMA_FOR_THIS_MOBILE_NODE
+    )
+    own = IPv6Network("2001:db8:1000:1::/64")  # the next one of the pool
+    wanted = lma_config(mags=1, mns=3, max_lifetime=120)
+    nodes = (*wanted.mobile_node[:2], msgspec.structs.replace(wanted.mobile_node[2], prefixes=(own,)))
+    lma.follow(msgspec.structs.replace(wanted, mobile_node=nodes))
+    refreshed = answer(lma.receive(PMAG, pbu(1.0, hnps=(hnp,), sequence=2), 1.0))
+    assert (refreshed.status, refreshed.lifetime, refreshed.hnps) == (Status.ACCEPTED, 120, (hnp,))
+    second = answer(lma.receive(PMAG, pbu(1.1, mn_id=mn_id(2), mn_ll_id=mac(2)), 1.1))
+    assert second.hnps == (IPv6Network("2001:db8:1000:2::/64"),)
+    third = answer(lma.receive(PMAG, pbu(1.2, mn_id=mn_id(3), mn_ll_id=mac(3)), 1.2))
+    assert third.hnps == (own,)
+    gone = answer(lma.receive(NMAG, pbu(1.3, hnps=(hnp,)), 1.3))
+    assert gone.status is Status.MAG_NOT_AUTHORIZED_FOR_PROXY_REG
+
+
+def test_a_gateway_follows() -> None:
+    """Whose profile went is de-registered, whose came is served."""
+    mag = MobileAccessGateway(mag_config(1, mns=2), utc, sequence=0)
+    for mn in (1, 2):
+        [request] = sent(mag.link_up(f"acc{mn}", 0.0))
+        mag.receive(LMAA, accepted(request, hnps=(IPv6Network((0x20010DB8 << 96 | mn << 64, 64)),)), 0.1)
+    actions = mag.follow(
+        msgspec.structs.replace(mag_config(1, mns=3), mobile_node=mag_config(1, mns=3).mobile_node[1:]), 1.0
+    )
+    [farewell] = sent(actions)
+    assert (farewell.mn_id, farewell.lifetime) == (mn_id(1), 0)
+    [request] = sent(mag.link_up("acc3", 1.1))
+    assert request.mn_id == mn_id(3)
+    assert sent(mag.link_up("acc2", 1.1)) == []  # still served
+    assert mag.link_up("acc1", 1.1) == []  # nobody's

@@ -136,6 +136,12 @@ class Filter:
     def install(self, rules: str) -> None:
         self._run(f"add table {self._table}; delete table {self._table}; table {self._table} {{\n{rules}\n}}")
 
+    def set_peers(self, peers: Iterable[IPv6Address]) -> None:
+        """These may signal from now on, and nobody else (guard.py)."""
+        elements = ", ".join(map(str, peers))
+        add = f"; add element {self._table} peers {{ {elements} }}" if elements else ""
+        self._run(f"flush set {self._table} peers{add}")
+
     def drops(self) -> dict[str, int]:
         """Packets dropped, by reason."""
         self._nft.set_json_output(True)

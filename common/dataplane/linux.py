@@ -127,6 +127,19 @@ class LinuxDataPlane:
         if self._keeping:
             self._keeping.uplink.start()
 
+    def reach(self, peers: Iterable[IPv6Address]) -> None:
+        """Have a tunnel to each of these, too, and let these and nobody else signal.
+
+        A tunnel that nobody wants any more goes at the next start. Raises DataPlaneError.
+        """
+        peers = tuple(peers)
+        try:
+            self._peers.reach(self._ipr, peers)
+        except NetlinkError as error:
+            raise DataPlaneError(f"the kernel refused a tunnel: {error}{_hint(error)}") from error
+        if self._guard:
+            self._filter.set_peers(peers)
+
     def tunnel_device(self, peer: IPv6Address) -> str:
         """The name of the tunnel to a peer."""
         return self._peers.device(peer)

@@ -37,6 +37,10 @@ class PeerTunnels:
         self._monitor = LinkMonitor()  # from now on nothing is missed
         self.indexes.update(tunnels.ensure(ipr, self._prefix, local, set(peers)))
 
+    def reach(self, ipr: IPRoute, peers: Iterable[IPv6Address]) -> None:
+        """Have tunnels to these, too. Raises NetlinkError."""
+        self.indexes.update(tunnels.ensure(ipr, self._prefix, self._local, {*self.indexes, *peers}))
+
     def prepare_tables(self, ipr: IPRoute) -> None:
         """Have a table for each. Raises NetlinkError."""
         for number, peer in enumerate(self.indexes):

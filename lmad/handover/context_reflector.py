@@ -81,14 +81,17 @@ class ContextReflector(Pmipv6):
 
     def __init__(self, config: LmadConfig) -> None:
         super().__init__(config)
+        self._speakers: set[IPv6Address] = set()
+        self._sequence = 0
+
+    def follow(self, config: LmadConfig) -> None:
+        super().follow(config)
         self._options = config.context_reflector
         self._limits = Limits(
             self._options.max_context_size, self._options.max_context_features, self._options.max_context_parts
         )
         self._mags = frozenset(mag.address for mag in config.mag)
         self._strict = self._options.order == "strict"
-        self._speakers: set[IPv6Address] = set()
-        self._sequence = 0
 
     def forwarding(self, bce: BindingCacheEntry) -> Forwarding:
         handover = _handover(bce)

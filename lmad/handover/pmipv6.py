@@ -19,6 +19,10 @@ class Pmipv6:
     holds = False
 
     def __init__(self, config: LmadConfig) -> None:
+        self.follow(config)
+
+    def follow(self, config: LmadConfig) -> None:
+        """Go on by another configuration; only what config.RELOADABLE lists may differ."""
         self._min_delay_before_bce_delete = config.lma.min_delay_before_bce_delete
 
     def forwarding(self, bce: BindingCacheEntry) -> Forwarding:

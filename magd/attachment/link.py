@@ -19,6 +19,12 @@ class LinkSource:
         asyncio.get_running_loop().add_reader(self._monitor.socket, self._readable)
         self._look()
 
+    def tell_again(self) -> None:
+        """Of every carrier that is there: somebody may know now what to make of it."""
+        for interface, carrier in self._carrier.items():
+            if carrier:
+                self._up(interface)
+
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._monitor.socket)
         self._monitor.close()

@@ -33,7 +33,6 @@ from magd import context
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, Request, State, Step, unserved
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6
-from magd.numbering import Numbering
 from magd.profiles import Profiles
 
 GONE = frozenset({State.DEREGISTERING, State.LEFT})
@@ -44,8 +43,7 @@ class ContextReflector(Pmipv6):
     keeps_uplink = True
     gives_back = True
 
-    def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
-        super().__init__(config, numbering)
+    def follow(self, config: MagdConfig) -> None:
         self._profiles = Profiles(config)
         self._opaque: dict[MnId, tuple[ContextData, ...]] = {}
         for node in config.mobile_node:

@@ -55,6 +55,10 @@ class FastHandover(Pmipv6):
 
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
         super().__init__(config, numbering)
+        self._access_technology = AccessTechnologyType(config.mag.access_technology)
+        self._spoken = True
+
+    def follow(self, config: MagdConfig) -> None:
         links = config.mag.access_interfaces
         only_link = links[0] if len(links) == 1 else ""
         self._interfaces = {MnId.nai(node.mn_id): node.interface or only_link for node in config.mobile_node}
@@ -62,8 +66,6 @@ class FastHandover(Pmipv6):
         neighbours = config.fast_handover.neighbours
         self._only_neighbour = neighbours[0] if len(neighbours) == 1 else None
         self._wait = config.fast_handover.wait
-        self._access_technology = AccessTechnologyType(config.mag.access_technology)
-        self._spoken = True
 
     @staticmethod
     def hold_packets(config: MagdConfig) -> int | None:

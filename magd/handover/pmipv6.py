@@ -27,6 +27,10 @@ class Pmipv6:
 
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
         self.numbering = numbering
+        self.follow(config)
+
+    def follow(self, config: MagdConfig) -> None:
+        """Go on by another configuration; only what config.RELOADABLE lists may differ."""
 
     @staticmethod
     def hold_packets(config: MagdConfig) -> int | None:
