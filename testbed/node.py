@@ -12,10 +12,10 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from signal import SIG_BLOCK, SIG_DFL, SIG_SETMASK, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, pthread_sigmask
+from signal import SIG_BLOCK, SIG_DFL, SIG_SETMASK, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, pthread_sigmask
 from signal import signal as set_handler
 from typing import NoReturn, TypeVar
 
@@ -23,8 +23,10 @@ T = TypeVar("T")
 
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
+_PR_SET_TIMERSLACK = 29  # ns; by default the kernel lets a timer be up to 50 µs late
 _POLL_S = 0.02
 _STOP_TIMEOUT_S = 10.0
+_REACTION_S = 0.005
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -65,7 +67,8 @@ def uninterrupted() -> Iterator[None]:
     Else what it has just woken (a MAG, by its carrier) would have the processor before it is done.
     """
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
+    first = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # what is started meanwhile is as any other
+    os.sched_setscheduler(0, first, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
     try:
         yield
     finally:
@@ -99,6 +102,13 @@ class Process:
     def signal(self, number: Signals) -> None:
         if not self.ended():
             os.kill(self.pid, number)
+
+    def resume(self, at_ns: int) -> None:
+        """Have it go on, after SIGSTOP, at a moment by CLOCK_REALTIME; return when it has had the processor."""
+        with uninterrupted():
+            sleep_until(at_ns)
+            self.signal(SIGCONT)
+            time.sleep(_REACTION_S)  # else it would have to share the processor with this process
 
     def stop(self, number: Signals = SIGTERM, timeout_s: float = _STOP_TIMEOUT_S) -> int:
         """Signal it and return its exit code. Kills it and raises LabError when it does not end in time."""
@@ -152,12 +162,21 @@ class Node:
         with self.inside():
             return run(argv, text, where=f"{self.name}: ")
 
-    def spawn(self, argv: Sequence[str], *, output: Path, errors: Path, niceness: int = 0) -> Process:
-        """Start a program; its standard output and error go to files."""
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        output: Path,
+        errors: Path,
+        niceness: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Start a program, with more in its environment; its standard output and error go to files."""
 
         def program() -> NoReturn:
             os.nice(niceness)
-            os.execvp(argv[0], list(argv))
+            _call("prctl", _PR_SET_TIMERSLACK, 1)
+            os.execvpe(argv[0], list(argv), os.environ | (environment or {}))
 
         return self._start(f"{self.name}: {argv[0]}", program, output, errors)
 

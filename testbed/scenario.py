@@ -6,7 +6,6 @@ While a handover is under way this process sleeps: on one processor it would be 
 
 import gc
 import json
-import math
 import os
 import random
 import time
@@ -20,10 +19,12 @@ from typing import Any, Self
 
 from common.schemes import SCHEMES
 from testbed.announcement import Announcer, Departure
+from testbed.capture import Capture, capture_all, stop_all
 from testbed.lab import Lab
-from testbed.node import LabError, Node, now_ns, sleep_until, uninterrupted, wait_until
+from testbed.load import Traffic
+from testbed.node import LabError, Node, now_ns, sleep_until, wait_until
 from testbed.topology import Impairment
-from testbed.traffic import Capture, Load, Ping, Stream, capture_all, next_arrival_ns, stop_all, stream_ports
+from testbed.traffic import Load
 from testbed.visit import LabSpec
 
 Progress = Callable[[str], Any]
@@ -32,8 +33,8 @@ Progress = Callable[[str], Any]
 _UNDISTURBED_S, _UNDISTURBED_RTTS = 0.100, 4
 # Of traffic in both directions before the first handover, between two, and after the last one.
 _STEADY_S = 0.300
-# From the packet that is waited for to the detach: letting go of the packet socket takes an RCU grace period.
-_LEAD_NS = 20_000_000
+# Until the next handover, for what this process does meanwhile: per run, per MN (reading its ping's words).
+_SLACK_S, _SLACK_PER_MN_S = 0.060, 0.003
 # With signalling lost, registrations take several retransmissions (RFC 5213 section 6.9.4: 1, 2, 4, … s).
 _HANDOVER_TIMEOUT_S = 90.0
 
@@ -150,9 +151,6 @@ class _Run:
         self._records = records
         self._progress = progress
         self._mns = [mn.name for mn in lab.topology.mns]
-        self._pings: dict[str, Ping] = {}
-        self._downlinks: dict[str, Stream] = {}
-        self._uplinks: dict[str, Stream] = {}
         self._moves: list[dict[str, Any]] = []
 
     def measure(self) -> dict[str, Any]:
@@ -164,12 +162,14 @@ class _Run:
         visible = {node.name: self._lab.nodes[node.name] for node in self._lab.topology.nodes if not node.hidden}
         logs = self._records / "logs"
         captures = self._capture(visible, logs)
-        self._start_traffic(addresses, logs)
+        self._progress("starting ping and iperf3")
+        self._traffic = Traffic(self._lab, Load(self._scenario.rate_pps, self._scenario.packet_size), logs)
+        self._beats, self._number = self._traffic.start(addresses)
         start_ns = now_ns()
-        self._settle(start_ns)
         gc.collect()
         gc.disable()  # no collection in a moment that is measured
         try:
+            self._settle(start_ns)
             for index in range(self._scenario.count):
                 there = next(places)
                 self._progress(f"handover {index + 1} of {self._scenario.count}: {_routes(here, there)}")
@@ -178,7 +178,10 @@ class _Run:
         finally:
             gc.enable()
         self._progress("waiting for the last packets")
-        stop_ns, iperf3, ping = self._stop_traffic()
+        stop_ns = self._traffic.pause(self._beats.at(self._number))
+        # A request and its answer run behind the last packet of either direction.
+        self._wait_for_answers(stop_ns)
+        iperf3, ping = self._traffic.end()
         stop_all(captures)
         self._lab.require_daemons()
         return {
@@ -221,42 +224,13 @@ class _Run:
             for mn in self._mns:
                 self._lab.wait_for_service(mn, _HANDOVER_TIMEOUT_S)
 
-    def _start_traffic(self, addresses: Mapping[str, IPv6Interface], files: Path) -> None:
-        self._progress("starting ping and iperf3")
-        nodes, cn = self._lab.nodes, self._lab.topology.addresses["cn"]
-        load = Load(self._scenario.rate_pps, self._scenario.packet_size)
-        for number, mn in enumerate(self._mns):
-            downlink, uplink = stream_ports(number)
-            self._downlinks[mn] = Stream(nodes["cn"], nodes[mn], downlink, files)
-            self._uplinks[mn] = Stream(nodes[mn], nodes["cn"], uplink, files)
-        for stream in self._streams():
-            wait_until(stream.listening, "iperf3 does not listen")
-        for mn in self._mns:
-            self._downlinks[mn].start(addresses[mn].ip, load)
-            self._uplinks[mn].start(cn, load)
-        # Side by side within one interval, each always at the same point of it (see `_next_beat_ns`).
-        step_ns = round(1e9 / load.rate_pps / (2 * len(self._mns) + 1))
-        for number, stream in enumerate(self._streams()):
-            wait_until(stream.calling, "iperf3 does not connect")
-            with uninterrupted():
-                if number:
-                    sleep_until(self._next_beat_ns() + number * step_ns)
-                stream.release()
-            # The exchange that follows takes three round trips; looking on would hold it up.
-            self._keep_still()
-            wait_until(stream.connected, "iperf3 does not start")
-        sleep_until(self._next_beat_ns())
-        for mn in self._mns:
-            self._pings[mn] = Ping(nodes[mn], cn, self._lab.topology.rtt_s, files)
-
     def _hand_over(self, index: int, here: Mapping[str, str], there: Mapping[str, str]) -> None:
         announced_ns = None
+        leave_ns = self._beats.at(self._number)
         with ExitStack() as stack:
-            leave_ns = self._next_beat_ns()
             if self._scenario.mode == "predictive":
                 announcer = stack.enter_context(Announcer(self._departure(mn, here[mn], there[mn]) for mn in self._mns))
                 # The last packet that goes down the old path is then delivered right before the MN leaves.
-                leave_ns += self._beats(self._lab.topology.rtt_s)
                 announced_ns = leave_ns - round(self._lab.topology.rtt_s * 1e9)
                 sleep_until(announced_ns)
                 announcer.announce()
@@ -279,66 +253,32 @@ class _Run:
         ]
         self._settle(attached.done_ns)
 
-    def _next_beat_ns(self) -> int:
-        """A moment soon: a quarter of the way from one downlink packet of the first MN to the next.
-
-        A gap is seen in steps of the packets' interval: where in it the MN leaves decides whether the same handover
-        shows one packet more or less. Doing everything at the same point makes runs comparable. Half way would be no
-        good: with L2 and RTT whole numbers of intervals, half an interval of processing would make the difference.
-        """
-        interval_ns = round(1e9 / self._scenario.rate_pps)
-        mn = self._mns[0]
-        arrived_ns = next_arrival_ns(self._lab.nodes[mn], self._downlinks[mn].port)
-        return arrived_ns + math.ceil(_LEAD_NS / interval_ns) * interval_ns + interval_ns // 4
-
-    def _beats(self, at_least_s: float) -> int:
-        """Whole intervals of the packets that make up this time, in ns."""
-        interval_ns = round(1e9 / self._scenario.rate_pps)
-        return math.ceil(at_least_s * 1e9 / interval_ns) * interval_ns
-
     def _departure(self, mn: str, pmag: str, nmag: str) -> Departure:
         topology = self._lab.topology
         return Departure(topology.mn(mn).mn_id, self._lab.control_socket(pmag), str(topology.addresses[nmag]))
 
-    def _keep_still(self) -> None:
-        """Sleep while something happens that this process would only be in the way of."""
-        time.sleep(_UNDISTURBED_S + _UNDISTURBED_RTTS * self._lab.topology.rtt_s)
-
     def _settle(self, since_ns: int) -> None:
-        """Return when every MN has had service both ways since that moment, and for some time after."""
-        self._keep_still()
+        """Return when every MN has had service both ways since that moment; set the beat at which things may go on.
+
+        That is the same number of beats later each time: only who is served late, after lost signalling, puts it off.
+        """
+        scenario, rtt_s = self._scenario, self._lab.topology.rtt_s
+        undisturbed_s = _UNDISTURBED_S + _UNDISTURBED_RTTS * rtt_s
+        planned_s = scenario.l2_ms / 1000 + undisturbed_s + _STEADY_S + _SLACK_S + _SLACK_PER_MN_S * len(self._mns)
+        time.sleep(undisturbed_s)  # looking on would be in the way of what happens
         self._wait_for_answers(since_ns)
-        time.sleep(_STEADY_S)
+        steady = self._beats.first_after(now_ns() + round((rtt_s + _STEADY_S) * 1e9))
+        self._number = max(self._number + self._beats.beats(planned_s + rtt_s), steady)
         self._lab.require_daemons()
-        for stream in self._streams():
-            stream.require_alive()
+        self._traffic.require_alive()
 
     def _wait_for_answers(self, since_ns: int) -> None:
-        for mn, ping in self._pings.items():
+        for mn in self._mns:
             wait_until(
-                lambda ping=ping: ping.answered_since(since_ns),  # type: ignore[misc]
+                lambda mn=mn: self._traffic.answered_since(mn, since_ns),  # type: ignore[misc]
                 f"{mn} is not served again",
                 _HANDOVER_TIMEOUT_S,
             )
-
-    def _stop_traffic(self) -> tuple[int, dict[str, Any], dict[str, Any]]:
-        """When it stopped, what iperf3 and ping counted; nothing is under way any more."""
-        sleep_until(self._next_beat_ns())
-        for stream in self._streams():
-            stream.pause()
-        stop_ns = now_ns()
-        # A request and its answer run behind the last packet of either direction.
-        self._wait_for_answers(stop_ns)
-        for stream in self._streams():
-            stream.end()
-        iperf3 = {
-            mn: {"downlink": self._downlinks[mn].result(), "uplink": self._uplinks[mn].result()} for mn in self._mns
-        }
-        return stop_ns, iperf3, {mn: ping.stop() for mn, ping in self._pings.items()}
-
-    def _streams(self) -> Iterator[Stream]:
-        yield from self._downlinks.values()
-        yield from self._uplinks.values()
 
     def _describe_node(self, name: str) -> dict[str, Any]:
         address = self._lab.topology.addresses.get(name)
@@ -355,8 +295,8 @@ class _Run:
             "address": str(address.ip),
             "interface": mn.interface,
             "access": dict.fromkeys(self._lab.topology.mags, mn.access_interface),
-            "downlink_port": self._downlinks[name].port,
-            "uplink_port": self._uplinks[name].port,
+            "downlink_port": self._traffic.downlinks[name].port,
+            "uplink_port": self._traffic.uplinks[name].port,
         }
 
 

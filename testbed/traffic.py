@@ -1,47 +1,50 @@
-"""What the MNs do while they are moved, and what is seen of it: ping, iperf3 and tcpdump processes.
+"""What the MNs do while they are moved: ping and iperf3 processes.
 
-Each ends when it is told to, not by its clock, so that no stream can run out in the middle of a handover.
+Each is stopped at its first packet and goes on when it is told to, so that who sends when is no matter of how long a
+program takes to start; and each ends when it is told to, so that no stream can run out in the middle of a handover.
 """
 
 import json
 import os
 import re
-import secrets
 import signal
-import socket
-import struct
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
-from testbed.node import LabError, Node, Process, wait_until
+from testbed.node import LabError, Node, Process, uninterrupted, wait_until
+from testbed.rhythm import Tap, echo_request, udp_to
 
 _PING_INTERVAL_S = 0.05
 _FIRST_PORT = 5201
 _FOREVER_S = 86400  # the longest iperf3 takes
 _TAIL_OCTETS = 4096
-_DISCARD_PORT = 9
-_MN_KIB = 4096
-_FIXED_KIB = 16384  # carry the traffic of all MNs, and see each packet twice or thrice
+_LAST_WORDS_OCTETS = 2
 _TCP_ESTABLISHED, _TCP_LISTEN = "01", "0A"  # include/net/tcp_states.h
-_ETH_P_IPV6 = 0x86DD
-_SO_TIMESTAMPNS = 35
-_TIMESPEC = struct.Struct("@qq")
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*time=([\d.]+) ms", re.MULTILINE)
 _PING_SUMMARY = re.compile(r"^(\d+) packets transmitted, (\d+) received", re.MULTILINE)
 
 
 class Ping:
-    """`ping` from a MN to an address, several times a second but never with two requests under way at a time."""
+    """`ping` from a MN to an address, several times a second but never with two requests under way at a time.
+
+    It has sent its first request when it is made, and sends nothing more before `go`.
+    """
 
     def __init__(self, node: Node, target: IPv6Address, rtt_s: float, files: Path) -> None:
         self._replies = files / f"{node.name}-ping.txt"
         interval_s = max(_PING_INTERVAL_S, 2 * rtt_s)
         argv = ["ping", "-6", "-n", "-D", "-i", f"{interval_s:g}", str(target)]
-        self._process = node.spawn(argv, output=self._replies, errors=files / f"{node.name}-ping.err")
+        with uninterrupted(), Tap(node, echo_request, outgoing=True) as tap:
+            self._process = node.spawn(argv, output=self._replies, errors=files / f"{node.name}-ping.err")
+            tap.wait("ping does not start")
+            self._process.signal(signal.SIGSTOP)
+
+    def go(self, at_ns: int) -> None:
+        """Have it go on at that moment."""
+        self._process.resume(at_ns)
 
     def answered_since(self, moment_ns: int) -> bool:
         """Whether a request sent after that moment (CLOCK_REALTIME) has been answered: both ways work again."""
@@ -72,6 +75,15 @@ class Load:
     rate_pps: float
     packet_size: int
 
+    @property
+    def interval_ns(self) -> int:
+        """iperf3 looks at its rate whenever its pacing timer fires, which has microseconds.
+
+        At the interval of the packets this is one packet each time, evenly spaced; its default of 1 ms costs a thousand
+        wake-ups a second.
+        """
+        return round(1e6 / self.rate_pps) * 1000
+
 
 class Stream:
     """One iperf3 UDP stream: the sender is the client, so that ending it ends the receiver behind its last packet."""
@@ -82,46 +94,52 @@ class Stream:
         self._files = files
         self._sender_node = sender
         argv = ["iperf3", "--server", "--one-off", "--json", "--interval", "0", "--port", str(port)]
-        self._receiver = receiver.spawn(argv, output=self._file("receiver.json"), errors=self._file("receiver.err"))
+        self._receiver = self._spawn(receiver, argv, "receiver")
         self._sender: Process | None = None
 
-    def listening(self) -> bool:
-        return self._has_control_socket(_TCP_LISTEN)
-
-    def start(self, receiver: IPv6Address, load: Load) -> None:
-        """Start the sender, once `listening`; it sends nothing before `release`."""
-        self._receiver.signal(signal.SIGSTOP)
-        # iperf3 looks at its rate whenever its pacing timer fires: at the interval of the packets this is one packet
-        # each time, evenly spaced; its default of 1 ms costs a thousand wake-ups a second.
-        interval_us = round(1e6 / load.rate_pps)
-        rate = load.rate_pps * load.packet_size * 8
-        self._sender = self._sender_node.spawn(
-            [
-                *("iperf3", "--client", str(receiver), "--port", str(self.port), "-6", "--udp", "--json"),
-                *("--bitrate", f"{rate:.0f}", "--length", str(load.packet_size), "--pacing-timer", str(interval_us)),
-                *("--time", str(_FOREVER_S), "--interval", "0"),
-            ],
-            output=self._file("sender.json"),
-            errors=self._file("sender.err"),
+    def _spawn(self, node: Node, argv: list[str], side: str) -> Process:
+        # Its buffer is a file that it makes right before it sends: in /tmp, maybe on a disk, that would take its time.
+        environment = {"TMPDIR": str(self._files)}
+        return node.spawn(
+            argv, output=self._file(f"{side}.json"), errors=self._file(f"{side}.err"), environment=environment
         )
 
-    def calling(self) -> bool:
-        """Whether the sender waits for the receiver's first word."""
-        return self._has_control_socket(_TCP_ESTABLISHED)
+    def listening(self) -> bool:
+        self.require_alive()
+        return any(socket[3] == _TCP_LISTEN for socket in self._control_sockets(self._receiver, remote=False))
 
-    def release(self) -> None:
-        """Have the receiver answer, once the sender is `calling`.
+    def start(self, receiver: IPv6Address, load: Load) -> None:
+        """Start the sender, once `listening`; it sends nothing but its request to connect before `go`."""
+        rate = load.rate_pps * load.packet_size * 8
+        argv = [
+            *("iperf3", "--client", str(receiver), "--port", str(self.port), "-6", "--udp", "--json"),
+            *("--bitrate", f"{rate:.0f}", "--length", str(load.packet_size)),
+            *("--pacing-timer", str(load.interval_ns // 1000)),
+            *("--time", str(_FOREVER_S), "--interval", "0"),
+        ]
+        with uninterrupted(), Tap(self._sender_node, udp_to(self.port), outgoing=True) as tap:
+            self._sender = self._spawn(self._sender_node, argv, "sender")
+            tap.wait("iperf3 does not connect")
+            self._sender.signal(signal.SIGSTOP)
 
-        From here on it is a fixed exchange of messages to the first packet; starting a program is not so punctual.
+    def answered(self) -> bool:
+        """Whether all that the sender has still to hear lies in its sockets.
+
+        That is the answer to its request to connect, and behind it two octets on the control connection: TEST_START,
+        TEST_RUNNING (`iperf_api.h`).
         """
-        self._receiver.signal(signal.SIGCONT)
-
-    def connected(self) -> bool:
-        """Whether the sender has its UDP socket, which it opens last of all."""
         self.require_alive()
         assert self._sender is not None
-        sockets = Path(f"/proc/{self._sender.pid}/net/udp6").read_text().splitlines()[1:]
-        return any(line.split()[2].endswith(f":{self.port:04X}") for line in sockets)
+        for socket in self._control_sockets(self._sender, remote=True):
+            state, queues = socket[3], socket[4]
+            if state == _TCP_ESTABLISHED and int(queues.partition(":")[2], 16) >= _LAST_WORDS_OCTETS:
+                return True
+        return False
+
+    def go(self, at_ns: int) -> None:
+        """Have the sender go on at that moment, once `answered`: it starts its pacing timer and sends."""
+        assert self._sender is not None
+        self._sender.resume(at_ns)
 
     def require_alive(self) -> None:
         """Raises LabError with iperf3's own words when an end of the stream has gone."""
@@ -159,10 +177,11 @@ class Stream:
             "packets_sent": sent["packets"],
         }
 
-    def _has_control_socket(self, state: str) -> bool:
-        self.require_alive()
-        sockets = Path(f"/proc/{self._receiver.pid}/net/tcp6").read_text().splitlines()[1:]
-        return any(fields[1].endswith(f":{self.port:04X}") and fields[3] == state for fields in map(str.split, sockets))
+    def _control_sockets(self, process: Process, *, remote: bool) -> list[list[str]]:
+        """Lines of /proc/net/tcp6 with this port at that end, split."""
+        lines = Path(f"/proc/{process.pid}/net/tcp6").read_text().splitlines()[1:]
+        sockets = map(str.split, lines)
+        return [socket for socket in sockets if socket[2 if remote else 1].endswith(f":{self.port:04X}")]
 
     def _counted(self, side: str) -> dict[str, Any]:
         report = _load(self._file(f"{side}.json"))
@@ -182,91 +201,6 @@ def _load(path: Path) -> dict[str, Any]:
     return report
 
 
-def next_arrival_ns(receiver: Node, port: int, timeout_s: float = 30.0) -> int:
-    """When (CLOCK_REALTIME) the next packet of the stream to that port reaches its receiver."""
-    with receiver.inside():
-        tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IPV6))
-    with tap:
-        tap.settimeout(timeout_s)
-        tap.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        while True:
-            packet, ancillary, _, (_, _, direction, *_) = tap.recvmsg(_TAIL_OCTETS, socket.CMSG_SPACE(_TIMESPEC.size))
-            if (
-                direction == socket.PACKET_HOST
-                and packet[6] == socket.IPPROTO_UDP
-                and packet[42:44] == port.to_bytes(2)
-            ):
-                seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-                return int(seconds * 1_000_000_000 + nanoseconds)
-
-
 def stream_ports(number: int) -> tuple[int, int]:
     """UDP ports of the downlink's and the uplink's receiver for the MN of that number, counted from 0."""
     return _FIRST_PORT + 2 * number, _FIRST_PORT + 2 * number + 1
-
-
-class Capture:
-    """tcpdump in a node: all interfaces, whole packets, nanoseconds; with `only`, a filter, of what it lets through."""
-
-    def __init__(self, node: Node, file: Path, errors: Path, buffer_kib: int, only: str = "") -> None:
-        self._node = node
-        self._file = file
-        self._errors = errors
-        self._marker = f"end of capture {secrets.token_hex(8)}".encode()
-        argv = [
-            *("tcpdump", "-i", "any", "-y", "LINUX_SLL2", "--time-stamp-precision=nano", "-n"),
-            # The buffer is the kernel's: what arrives while tcpdump does not get the processor.
-            *("-B", str(buffer_kib), "-Z", "root", "-w", str(file)),
-            *([f"({only}) or udp dst port {_DISCARD_PORT}"] if only else []),
-        ]
-        # Last in line for the processor: the ring holds seconds, and who is captured shall not wait for it.
-        self._process = node.spawn(argv, output=errors, errors=errors, niceness=19)
-
-    def listening(self) -> bool:
-        self._process.require_alive()
-        return b"listening on any" in self._errors.read_bytes()
-
-    def mark(self) -> None:
-        """Put a packet behind everything there is to see: once it is in the file, all is."""
-        with self._node.inside(), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
-            sender.sendto(self._marker, ("::1", _DISCARD_PORT))
-
-    def complete(self) -> bool:
-        """Whether the marker has reached the file. The kernel hands blocks over when they are full or a second old."""
-        self._process.signal(signal.SIGUSR2)  # "flush to the file"
-        with self._file.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 16 * _TAIL_OCTETS))
-            return self._marker in file.read()
-
-    def stop(self) -> None:
-        """Raises LabError when the kernel had to drop packets for want of buffer."""
-        self._process.stop(signal.SIGINT)
-        said = self._errors.read_text()
-        dropped = re.search(r"(\d+) packets? dropped by kernel", said)
-        if not dropped or int(dropped[1]):
-            raise LabError(f"the capture in {self._node.name} is not complete: {dropped[0] if dropped else said}")
-
-
-def capture_all(
-    nodes: Mapping[str, Node], mns: set[str], directory: Path, logs: Path, only: Mapping[str, str]
-) -> list[Capture]:
-    """A capture in each node, listening; of some nodes `only` what a filter lets through."""
-    captures = []
-    for name, node in nodes.items():
-        buffer_kib = _MN_KIB if name in mns else _FIXED_KIB
-        file, errors = directory / f"{name}.pcap", logs / f"{name}-tcpdump.txt"
-        captures.append(Capture(node, file, errors, buffer_kib, only.get(name, "")))
-    for capture in captures:
-        wait_until(capture.listening, "tcpdump is not listening")
-    return captures
-
-
-def stop_all(captures: list[Capture]) -> None:
-    """End them when all that has happened so far is in the files."""
-    for capture in captures:
-        capture.mark()
-    for capture in captures:
-        wait_until(capture.complete, "tcpdump does not write what it saw", poll_s=0.1)
-    for capture in captures:
-        capture.stop()
