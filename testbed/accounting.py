@@ -104,7 +104,7 @@ def _first_through(flow: Flow, mag: str, since_ns: int, until_ns: int) -> Arriva
     return next((arrival for arrival in arrivals[start:end] if arrival.number in numbers), None)
 
 
-class _Fates(NamedTuple):
+class Fates(NamedTuple):
     """Of one flow: when each packet first arrived, the number of each further copy, the late ones,
     those no one heard."""
 
@@ -114,7 +114,7 @@ class _Fates(NamedTuple):
     lost_on_air: set[int]
 
 
-def _fates(flow: Flow, direction: str, moves: Sequence[Move], attaches_ns: Mapping[str, Sequence[int]]) -> _Fates:
+def fates_of(flow: Flow, direction: str, moves: Sequence[Move], attaches_ns: Mapping[str, Sequence[int]]) -> Fates:
     first_arrivals: dict[int, int] = {}
     duplicated: list[int] = []
     reordered: list[int] = []
@@ -135,7 +135,7 @@ def _fates(flow: Flow, direction: str, moves: Sequence[Move], attaches_ns: Mappi
         if direction == DOWNLINK
         else _sent_to_no_mag(flow, moves, attaches_ns, missing)
     )
-    return _Fates(first_arrivals, duplicated, reordered, heard_by_none)
+    return Fates(first_arrivals, duplicated, reordered, heard_by_none)
 
 
 def account(
@@ -145,7 +145,7 @@ def account(
 
     `attaches_ns` is when each MAG noticed that the MN had come, in the order of time.
     """
-    fates = _fates(flow, direction, [window.move for window in windows], attaches_ns)
+    fates = fates_of(flow, direction, [window.move for window in windows], attaches_ns)
     by_window, outside = [Counts() for _ in windows], Counts()
     starts = [window.start_ns for window in windows]
 

@@ -99,7 +99,8 @@ class Jitter(msgspec.Struct, frozen=True):
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """What was seen of a run beyond `testbed handover --json`; `messages` and `octets` per handover and MN."""
+    """What was seen of a run beyond `testbed handover --json`; `messages` and `octets` per handover and MN;
+    `contexts_stored` counts the handovers whose nMAG noted that the MN's context had come."""
 
     associations: list[Association]
     held: list[Held]
@@ -109,6 +110,7 @@ class Observed(msgspec.Struct, frozen=True):
     jitter_us: dict[str, Jitter]
     messages: Statistic | None
     octets: Statistic | None
+    contexts_stored: int = 0
 
 
 class Run(msgspec.Struct, frozen=True):
