@@ -52,6 +52,17 @@ class Moment(NamedTuple):
     meaning: str
     source: Noted | Step | Sent
 
+    @property
+    def role(self) -> str:
+        """Whose moment it is."""
+        match self.source:
+            case Noted(role=role):
+                return role
+            case Step(role=role, step="request sent" | "answer received"):
+                return role
+            case _:
+                return "LMA"
+
 
 class Processing(NamedTuple):
     """An interval in which a node computes, and what the paper measured of it in microseconds, where it says so."""
