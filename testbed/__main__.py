@@ -15,6 +15,7 @@ from testbed import bench as benchmarks
 from testbed import doctor as doctor_module
 from testbed import interactive, summary
 from testbed.backend import open_backend
+from testbed.compare.command import compare
 from testbed.fuzz.command import fuzz
 from testbed.machine import GuestError, MachineError
 from testbed.node import LabError
@@ -166,6 +167,7 @@ def down(lab: str) -> None:
         interactive.find(lab).down()
 
 
+main.add_command(compare)
 main.add_command(fuzz)
 main.add_command(report)
 main.add_command(watch)

@@ -1,0 +1,69 @@
+"""The same comparison, measured in two virtual machines, gives the same figures (`docs/compare.md`, "Reproducible")."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.vm
+
+TOLERANCE_US = 50.0
+SWEEP = (
+    *("--schemes", "pmipv6,context-reflector", "--modes", "reactive", "--rtt", "10", "--l2", "50", "--rate", "200"),
+    *("--context-size", "64", "--base-count", "3", "--jobs", "1", "--in-vm"),
+)
+LIMIT_S = 900.0
+_MICROSECONDS = {"_us": 1.0, "_ms": 1000.0}
+# "Reproducible" in docs/compare.md says why: extremes and variations of single packets' latencies, iperf3's own jitter.
+_NOT_REPRODUCIBLE = ("latency_ms", "jitter_ms", "jitter_us", "longest_us")
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Of two comparisons made side by side, which neither may notice."""
+    files = [tmp_path_factory.mktemp("comparison") / "compare.json" for _ in range(2)]
+    command = [sys.executable, "-m", "testbed", "compare", *SWEEP]
+    processes = [
+        subprocess.Popen([*command, "--json", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for file in files
+    ]
+    for process in processes:
+        _, complaint = process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 0, complaint
+    return [json.loads(file.read_text()) for file in files]
+
+
+def test_counts_are_equal_and_times_differ_by_no_more_than_50_microseconds(documents: list[dict[str, Any]]) -> None:
+    one, other = ({key: document[key] for key in ("sweep", "runs", "drop_period", "figure13", "figure14")}
+                  for document in documents)  # fmt: skip
+    assert list(_differences(one, other, "", None)) == []
+
+
+def test_the_captures_agree_with_what_iperf3_and_ping_counted(documents: list[dict[str, Any]]) -> None:
+    runs = [run for document in documents for run in document["runs"]]
+    assert [run["handover"]["captures"]["notes"] for run in runs] == [[]] * 4
+
+
+def _differences(one: Any, other: Any, where: str, scale: float | None) -> Iterator[str]:
+    """Every place where the two are not the same. `scale` makes microseconds of a number; None: it is a count."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            if key not in _NOT_REPRODUCIBLE:
+                yield from _differences(one[key], other[key], f"{where}.{key}", _scale(key, scale))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for place, (this, that) in enumerate(zip(one, other, strict=True)):
+            yield from _differences(this, that, f"{where}[{place}]", scale)
+    elif isinstance(one, float) and isinstance(other, float) and scale is not None:
+        if abs(one - other) * scale > TOLERANCE_US:
+            yield f"{where}: {one} and {other}"
+    elif one != other:
+        yield f"{where}: {one} and {other}"
+
+
+def _scale(key: str, scale: float | None) -> float | None:
+    if key in ("us", "t_us", "processing", "phase_t_us", "processing_us"):
+        return 1.0
+    return _MICROSECONDS.get(key[-3:], scale)
