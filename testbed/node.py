@@ -21,6 +21,9 @@ from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
+# What programs say is read by programs; and a locale's files (ping reads a dozen) are on the host of a guest.
+PLAIN = {"LC_ALL": "C"}
+
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_TIMERSLACK = 29  # ns; by default the kernel lets a timer be up to 50 µs late
@@ -176,7 +179,7 @@ class Node:
         def program() -> NoReturn:
             os.nice(niceness)
             _call("prctl", _PR_SET_TIMERSLACK, 1)
-            os.execvpe(argv[0], list(argv), os.environ | (environment or {}))
+            os.execvpe(argv[0], list(argv), os.environ | PLAIN | (environment or {}))
 
         return self._start(f"{self.name}: {argv[0]}", program, output, errors)
 
@@ -272,7 +275,7 @@ class Readiness:
 def run(argv: Sequence[str], text: str = "", where: str = "") -> str:
     """Run to the end with `text` as input; the standard output. Raises LabError with what it complained about."""
     try:
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False, env=os.environ | PLAIN)
     except FileNotFoundError:
         raise LabError(f"{where}{argv[0]} is not installed") from None
     if done.returncode:

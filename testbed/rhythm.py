@@ -23,6 +23,9 @@ _NUMBER = slice(56, 60)
 SAMPLE = 5  # packets of a stream that are watched for their rhythm
 # Of CLOCK_MONOTONIC: a multiple of every kernel's tick, so that what the kernel does by ticks is at the same point too.
 _ROUND_NS = 100_000_000
+_ALIVE_POLL_S = 0.5
+# While a guest waits for a file of its host, its virtual clock runs from timer to timer: seconds of it are short then.
+_START_TIMEOUT_S = 300.0
 
 PacketFilter = Callable[[bytes], bool]
 
@@ -72,14 +75,17 @@ class Tap:
     ) -> None:
         self._socket.close()
 
-    def wait(self, what: str, timeout_s: float = 30.0) -> None:
-        """Return when one passes. Raises LabError when none does in time."""
-        self._socket.settimeout(timeout_s)
-        try:
-            while not self._next():
-                pass
-        except TimeoutError:
-            raise LabError(f"{what}: not within {timeout_s:g} s") from None
+    def wait(self, what: str, require_alive: Callable[[], None], timeout_s: float = _START_TIMEOUT_S) -> None:
+        """Return when one passes. Raises LabError when none does in time, or what `require_alive` raises."""
+        deadline = time.monotonic() + timeout_s
+        self._socket.settimeout(_ALIVE_POLL_S)
+        while time.monotonic() < deadline:
+            try:
+                if self._next():
+                    return
+            except TimeoutError:
+                require_alive()
+        raise LabError(f"{what}: not within {timeout_s:g} s")
 
     def rhythm(self, interval_ns: int) -> Rhythm:
         """That of iperf3's packets at this interval: watched without being in their way. Raises LabError if none pass.

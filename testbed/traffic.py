@@ -39,7 +39,7 @@ class Ping:
         argv = ["ping", "-6", "-n", "-D", "-i", f"{interval_s:g}", str(target)]
         with uninterrupted(), Tap(node, echo_request, outgoing=True) as tap:
             self._process = node.spawn(argv, output=self._replies, errors=files / f"{node.name}-ping.err")
-            tap.wait("ping does not start")
+            tap.wait("ping does not start", self._process.require_alive)
             self._process.signal(signal.SIGSTOP)
 
     def go(self, at_ns: int) -> None:
@@ -119,7 +119,7 @@ class Stream:
         ]
         with uninterrupted(), Tap(self._sender_node, udp_to(self.port), outgoing=True) as tap:
             self._sender = self._spawn(self._sender_node, argv, "sender")
-            tap.wait("iperf3 does not connect")
+            tap.wait("iperf3 does not connect", self.require_alive)
             self._sender.signal(signal.SIGSTOP)
 
     def answered(self) -> bool:
