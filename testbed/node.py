@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIG_BLOCK, SIG_DFL, SIG_SETMASK, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, pthread_sigmask
@@ -172,7 +172,7 @@ class Node:
         output: Path,
         errors: Path,
         niceness: int = 0,
-        environment: Mapping[str, str] | None = None,
+        environment: dict[str, str] | None = None,
     ) -> Process:
         """Start a program, with more in its environment; its standard output and error go to files."""
 
