@@ -6,7 +6,7 @@ from testbed.compare.document import Decomposition, Document, Row, Statistic
 from testbed.table import table
 
 _WIDTH = 118
-_VERDICTS = {True: "borne out", False: "NOT borne out", None: ""}
+_VERDICTS = {True: "borne out", False: "NOT borne out", None: "not judged"}
 
 
 def render(document: Document) -> str:

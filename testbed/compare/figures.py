@@ -124,7 +124,7 @@ def decomposition_of(run: Run) -> Decomposition:
 def _formula(parts: Sequence[Part]) -> str:
     names = {RADIO: "L2", PROCESSING: "processing", OTHER: "wait for a packet"}
     travels = sum(part.kind == TRAVEL and not part.name.endswith(_LAST_LEG) for part in parts)
-    last = any(part.name.endswith(_LAST_LEG) for part in parts)
+    last = any(part.name.endswith(_LAST_LEG) and part.kind == TRAVEL for part in parts)
     terms = [names[RADIO]]
     terms += [f"{travels} one-way {'trip' if travels == 1 else 'trips'}"] if travels else []
     terms += [names[PROCESSING]] + ([_LAST_LEG] if last else []) + ([names[OTHER]] if _has(parts, OTHER) else [])
@@ -145,8 +145,12 @@ def _spans(handover: dict[str, Any]) -> Iterator[_Span]:
         return
     until = [event for event in events if event["t_us"] <= arrival["t_us"]]
     released = _last(until, "hold-released", lambda event: event["t_us"] >= attach["t_us"])
-    opened = released or _last(until, "forwarding", lambda event: event["node"] == nmag)
-    if opened is None:
+    opened = released or _last(
+        until, "forwarding", lambda event: event["node"] == nmag and event["t_us"] >= attach["t_us"]
+    )
+    if opened is None:  # all was ready when the MN came
+        yield _Span("L2", RADIO, attach["t_us"])
+        yield _Span(f"nMAG: {_LAST_LEG}", PROCESSING, arrival["t_us"] - attach["t_us"])
         return
     roles = {handover["from"]: "pMAG", nmag: "nMAG", LMA: "LMA"}
     way = _Span(f"{roles[opened['node']]}: {_LAST_LEG}", TRAVEL, arrival["t_us"] - opened["t_us"])

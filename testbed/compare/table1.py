@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import lmad.handover
 import magd.handover
+from common.schemes import SCHEMES
 from testbed.compare import claims
 from testbed.compare.claims import Claim
 from testbed.compare.document import Cell, Row, Run, Statistic
@@ -191,6 +192,8 @@ def _context_transfer(run: Run, runs: Sequence[Run]) -> Finding:
         == (run.scheme, run.mode, run.rtt_ms, run.l2_ms, run.rate_pps)
         and one.observed.octets
     }
+    if not SCHEMES[run.scheme].contexts:
+        return Finding("not measured: it takes no feature's context")
     claimed = claims.CONTEXT_TRANSFER.cells.get(run.scheme, "")
     noted = run.observed.contexts_stored
     grows = len(sizes) > 1 and max(sizes) > 0 and sizes[max(sizes)] - sizes[min(sizes)] >= max(sizes) - min(sizes)
