@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from testbed.__main__ import main
 from testbed.compare.document import Document
-from testbed.report import page, theme
+from testbed.report import loss_and_gap, page, theme
+from testbed.report.sweep import CONTEXT
 from tests.report_fixture import KEY, OTHER, comparison, figure, run, write
 
 _VOID = {"meta", "link", "br", "hr", "img", "input", "wbr", "col", "source"}
@@ -255,3 +256,13 @@ def test_paths_out_of_the_directory_are_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["report", str(write(comparison(runs=[stray]), tmp_path))])
     assert result.exit_code == 1
     assert "does not lie beside the JSON" in result.output
+
+
+def test_over_the_size_of_the_context_signalling_is_shown_too() -> None:
+    bare = msgspec.structs.replace(run(key="bare", base=False), context_bytes=0)
+    drawn = loss_and_gap.over(comparison(runs=[run(), bare]), CONTEXT)
+    assert drawn is not None
+    signalled = mean(sum(one["bytes_signalled"].values()) for one in bare.handover["handovers"])
+    figures = [(row[2], row[6]) for row in drawn.table.rows if row[4] == "bytes_signalled"]
+    assert figures == [(0, signalled), (64, signalled)]
+    assert ">64<" in drawn.wide  # the axis is logarithmic and has a place for nothing all the same
