@@ -7,7 +7,7 @@ seconds unless the name says otherwise.
 import tomllib
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ BindingLifetime = Annotated[int, msgspec.Meta(ge=4, le=65535 * 4, multiple_of=4)
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 NetworkAccessIdentifier = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]  # an MN-ID as operators write it
+
+OnStop = Literal["remove", "keep"]  # what becomes of what is in the kernel when the daemon is told to end
 
 T = TypeVar("T")
 
@@ -82,6 +84,11 @@ def _convert(kind: type, value: Any) -> Any:
             raise ValueError(f"{value!r} is not a link-layer address like 02:00:00:00:00:01")
         return LinkLayerId(int(octet, 16) for octet in octets)
     raise NotImplementedError(kind)
+
+
+def check_on_stop(on_stop: OnStop, state_directory: Path | None) -> None:
+    if on_stop == "keep" and state_directory is None:
+        raise ConfigError('on_stop = "keep" needs a state_directory, or nobody would know what was kept')
 
 
 def only_once(what: str, values: list[Any]) -> None:

@@ -29,6 +29,7 @@ from common.actions import (
     ToPeer,
 )
 from common.dataplane.interface import DataPlane
+from common.descriptors import notify
 from common.errors import DataPlaneError, MalformedMessage, UnknownMhType
 from common.events import Kind, event
 from common.inbox import Inbox
@@ -36,8 +37,10 @@ from common.journal import Journal
 from common.logs import NoteLog
 from common.mh.codec import decode, encode
 from common.mh.messages import BindingError, Message
+from common.mh.raw_socket import receive
+from common.persistence import Persistence
 
-JOURNAL_DELAY = 0.2  # seconds
+LEISURE_DELAY = 0.2  # seconds
 READ_AT_ONCE, SERVE_AT_ONCE = 512, 16  # messages
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ class Shell:
         advertise: Callable[[Advertise], None] | None = None,
         *,
         solicit: Callable[[Solicit], None] | None = None,
+        persistence: Persistence | None = None,
     ) -> None:
         self.core = core
         self.data_plane = data_plane
@@ -82,8 +86,9 @@ class Shell:
         self._log = NoteLog()
         self._inbox = Inbox()
         self._next_turn: asyncio.Handle | None = None
+        self._persistence = persistence
         self._timer: asyncio.TimerHandle | None = None
-        self._journal_timer: asyncio.TimerHandle | None = None
+        self._leisure_timer: asyncio.TimerHandle | None = None
         self._watchdog_timer: asyncio.TimerHandle | None = None
 
     def counters(self) -> dict[str, int]:
@@ -108,6 +113,7 @@ class Shell:
         for watched, read in self.data_plane.sockets():
             loop.add_reader(watched, self._data_plane_readable, read)
         ready()
+        self._arm()
         self.note(Note("started"))
         notify("READY=1")
         self._keep_alive(watchdog_interval())
@@ -116,9 +122,16 @@ class Shell:
         loop.remove_reader(self._mh_socket)
         for watched, _ in self.data_plane.sockets():
             loop.remove_reader(watched)
-        for timer in (self._timer, self._journal_timer, self._watchdog_timer, self._next_turn):
+        for timer in (self._timer, self._leisure_timer, self._watchdog_timer, self._next_turn):
             if timer:
                 timer.cancel()
+
+    def adopted(self, sessions: int, strays: int) -> None:
+        """The daemon goes on with so many sessions of an earlier life; strays of it were removed from the kernel."""
+        forgotten = self._persistence.watch() if self._persistence else 0
+        if sessions or strays or forgotten:
+            detail = f"{sessions} sessions; removed {strays} strays, forgot {forgotten} stored entries"
+            self.note(Note("adopted", detail=detail))
 
     def feed(self, actions: Sequence[Action]) -> None:
         """Carry out what the core said, then wait for its next deadline."""
@@ -135,17 +148,16 @@ class Shell:
         first = not self._inbox
         for _ in range(READ_AT_ONCE):
             try:
-                data, address = self._mh_socket.recvfrom(65535)
+                data, source, came_at = receive(self._mh_socket)
             except BlockingIOError:
                 break
             except OSError as error:  # an ICMP error about something we sent
                 self.note(Note("socket-error", detail=str(error)))
                 continue
-            source = IPv6Address(address[0])
             if first:
-                self._received(data, source)
+                self._received(data, source, came_at)
                 first = False
-            elif not self._inbox.put(source, data):
+            elif not self._inbox.put(source, data, came_at):
                 self.note(Note("inbox-full", peer=source))
         self._attend()
 
@@ -154,8 +166,7 @@ class Shell:
         for _ in range(SERVE_AT_ONCE):
             if (waiting := self._inbox.take()) is None:
                 break
-            source, data = waiting
-            self._received(data, source)
+            self._received(*waiting)
         if self._inbox and self._next_turn is None:
             self._next_turn = asyncio.get_running_loop().call_soon(self._turn)
         self._arm()
@@ -164,7 +175,7 @@ class Shell:
         self._next_turn = None
         self._attend()
 
-    def _received(self, data: bytes, source: IPv6Address) -> None:
+    def _received(self, data: bytes, source: IPv6Address, came_at: float) -> None:
         try:
             message = decode(data)
         except UnknownMhType as error:
@@ -174,14 +185,14 @@ class Shell:
             self.note(Note(f"malformed-{error.reason}", peer=source, detail=str(error)))
         else:
             self.journal.write("received", message, peer=source, mn_id=_mn_id(message))
-            kinds = [
-                event(note.event).kind for note in self._perform(self.core.receive(source, message, time.monotonic()))
-            ]
+            kinds = [event(note.event).kind for note in self._perform(self.core.receive(source, message, came_at))]
             outcome = next((kind for kind in kinds if kind is not Kind.DONE), Kind.DONE)
             self.messages["received", message.name, outcome.value] += 1
 
     def _perform(self, actions: Sequence[Action]) -> list[Note]:
         """Carry them out in order; what of it is worth noting."""
+        if self._persistence:
+            self._persistence.save()  # before anything is done that follows from it
         notes: list[Note] = []
         failed: list[Note] = []
         for action in actions:
@@ -258,8 +269,9 @@ class Shell:
             self._timer = None
         if deadline is not None:
             self._timer = loop.call_at(deadline, self._expired)
-        if self.journal.pending and self._journal_timer is None:
-            self._journal_timer = loop.call_later(JOURNAL_DELAY, self._flush_journal)
+        unsettled = self.journal.pending or (self._persistence and self._persistence.unsettled)
+        if unsettled and self._leisure_timer is None:
+            self._leisure_timer = loop.call_later(LEISURE_DELAY, self._at_leisure)
 
     def _expired(self) -> None:
         now = time.monotonic()
@@ -278,20 +290,12 @@ class Shell:
             notify("WATCHDOG=1")
             self._watchdog_timer = asyncio.get_running_loop().call_later(interval, self._keep_alive, interval)
 
-    def _flush_journal(self) -> None:
-        self._journal_timer = None
+    def _at_leisure(self) -> None:
+        """What nothing waits for: files."""
+        self._leisure_timer = None
         self.journal.flush()
-
-
-def notify(state: str) -> None:
-    """Tell the service manager (sd_notify(3)); without one there is nobody to tell."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
-            try:
-                manager.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
-            except OSError as error:  # it has gone or is being restarted: no reason to end without order
-                log.warning("%s is not told %s: %s", address, state, error.strerror)
+        if self._persistence and self._persistence.settle():
+            asyncio.get_running_loop().run_in_executor(None, self._persistence.sync)
 
 
 def watchdog_interval() -> float | None:

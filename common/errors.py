@@ -1,4 +1,4 @@
-"""The three exceptions that cross module borders; everything else a core says is an action."""
+"""The exceptions that cross module borders; everything else a core says is an action."""
 
 
 class MalformedMessage(Exception):
@@ -23,3 +23,7 @@ class DataPlaneError(Exception):
 
 class ConfigError(Exception):
     """The configuration cannot be used; the text is the one line that the operator reads."""
+
+
+class StoreError(Exception):
+    """State could not be stored; the daemon serves on, and tries again with the next change."""

@@ -30,6 +30,9 @@ class Event:
 
 EVENTS = {
     # Both daemons.
+    "adopted": Event(
+        INFO, Kind.DONE, "sessions of an earlier life go on; strays of it were removed from the kernel, or forgotten"
+    ),
     "started": Event(INFO, Kind.DONE, "the daemon serves"),
     "reloaded": Event(INFO, Kind.DONE, "SIGHUP: the file was read again; what changed, and what needs a restart"),
     "reload-refused": Event(ERROR, Kind.FAILED, "SIGHUP: the file is wrong; everything stays as it was"),

@@ -11,27 +11,27 @@ class Inbox:
 
     def __init__(self, most_of_a_peer: int = MOST_OF_A_PEER) -> None:
         self._most = most_of_a_peer
-        self._of: OrderedDict[IPv6Address, deque[bytes]] = OrderedDict()  # the first one's turn is next
+        self._of: OrderedDict[IPv6Address, deque[tuple[bytes, float]]] = OrderedDict()  # the first one's turn is next
 
-    def put(self, source: IPv6Address, data: bytes) -> bool:
-        """Whether there was room for it."""
+    def put(self, source: IPv6Address, data: bytes, came_at: float) -> bool:
+        """Whether there was room for it; `came_at` is its moment."""
         waiting = self._of.setdefault(source, deque())
         if len(waiting) >= self._most:
             return False
-        waiting.append(data)
+        waiting.append((data, came_at))
         return True
 
-    def take(self) -> tuple[IPv6Address, bytes] | None:
-        """The next message; None when there is none."""
+    def take(self) -> tuple[bytes, IPv6Address, float] | None:
+        """The next message, who sent it and when it came; None when there is none."""
         if not self._of:
             return None
         source, waiting = next(iter(self._of.items()))
-        data = waiting.popleft()
+        data, came_at = waiting.popleft()
         if waiting:
             self._of.move_to_end(source)
         else:
             del self._of[source]
-        return source, data
+        return data, source, came_at
 
     def __bool__(self) -> bool:
         return bool(self._of)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
+from common import descriptors
 from common.command_line import daemon_command
 from common.control import ControlServer, Handler, show
 from common.daemon import Shell, only_one, utc
@@ -15,9 +16,11 @@ from common.journal import Journal
 from common.metrics import metrics
 from common.mh import codec
 from common.mh.raw_socket import open_mh_socket
+from common.persistence import Persistence
 from common.phases import LMA_PHASES
 from common.reload import Reloading
 from common.trace import trace
+from lmad.adoption import adopt, tables
 from lmad.config import RELOADABLE, LmadConfig, load_config
 from lmad.handover import SCHEMES
 from lmad.lma import LocalMobilityAnchor
@@ -25,26 +28,38 @@ from lmad.show import bindings, subjects
 
 
 def run(path: Path, config: LmadConfig) -> None:
-    """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
+    """Serve in the foreground. At the end everything that was installed is removed, unless it is to be kept."""
     codec.use(config.extension.code_points())
     with only_one("lmad"), open_mh_socket(config.lma.address) as mh_socket:
         peers = tuple(mag.address for mag in config.mag)
         guard = Guard(peers, config.lma.signalling_rate, config.lma.signalling_burst)
-        data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools, keep=_keep(config), guard=guard)
+        kept = descriptors.inherited()
+        data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools, keep=_keep(config), guard=guard, inherited=kept)
         journal = Journal(config.lma.journal)
+        core = LocalMobilityAnchor(config, utc)
+        scheme = config.lma.scheme
+        persistence = Persistence.open(config.lma.state_directory, "lmad", tables(core, scheme))
+        keep = persistence is not None  # an end that nobody asked for leaves all to the next start
         try:
-            data_plane.start(config.lma.address, peers)
-            core = LocalMobilityAnchor(config, utc)
-            shell = Shell(core, data_plane, mh_socket, journal)
+            sessions = adopt(core, persistence.loaded, scheme) if persistence else []
+            strays = data_plane.start(config.lma.address, peers, sessions)
+            descriptors.give({name: fd for name, fd in data_plane.descriptors().items() if name not in kept})
+            shell = Shell(core, data_plane, mh_socket, journal, persistence=persistence)
+            shell.adopted(len(sessions), strays)
 
             def follow(wanted: LmadConfig) -> None:
                 data_plane.reach(mag.address for mag in wanted.mag)
                 core.follow(wanted)
 
             asyncio.run(_serve(Reloading(path, config, RELOADABLE, follow), core, shell))
+            keep = config.lma.on_stop == "keep"
         finally:
-            data_plane.close()
+            if not keep:
+                descriptors.take_back(data_plane.descriptors())
+            data_plane.close(keep=keep)
             journal.close()
+            if persistence:
+                persistence.close()
 
 
 def _keep(config: LmadConfig) -> Keep | None:
@@ -58,7 +73,7 @@ def _keep(config: LmadConfig) -> Keep | None:
         packets_in_all=options.hold_packets_in_all,
         sessions=options.hold_mobile_nodes,
     )
-    return Keep(limits)
+    return Keep(limits, patience=options.returned_packet_lifetime)
 
 
 async def _serve(reloading: Reloading[LmadConfig], core: LocalMobilityAnchor, shell: Shell) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from common.mh.messages import AccessTechnologyType, MnId, Timestamp
+from common.records import Moment, Recorded
 
 
 class State(Enum):
@@ -29,6 +30,7 @@ TRANSITIONS: dict[State | None, frozenset[State | None]] = {
 }
 
 
+@runtime_checkable
 class HandoverState(Protocol):
     """What a scheme remembers of a handover that is not over; the core only asks when it needs attention."""
 
@@ -49,7 +51,7 @@ class BindingCacheEntry:
     access_technology: AccessTechnologyType
     mn_ll_id: bytes | None
     lifetime: int
-    expires: float
+    expires: Moment
     state: State = State.REGISTERED
     sequence: int
     timestamp: Timestamp | None
@@ -71,7 +73,8 @@ class BindingCache:
     """All entries, and when the next one needs attention."""
 
     def __init__(self) -> None:
-        self._by_key: dict[IPv6Network, BindingCacheEntry] = {}
+        self.entries: Recorded[IPv6Network, BindingCacheEntry] = Recorded()
+        self._by_key = self.entries
         self._owner: dict[IPv6Network, IPv6Network] = {}
         self._of_mn: dict[MnId, list[IPv6Network]] = {}
         self._deadlines: list[tuple[float, IPv6Network]] = []
@@ -94,6 +97,13 @@ class BindingCache:
         """Add an entry, or replace the session's; refuses moves that the table does not have."""
         before = self._by_key.get(bce.key)
         assert bce.state in TRANSITIONS[before.state if before else None], (before, bce)
+        self._put(before, bce)
+
+    def adopt(self, bce: BindingCacheEntry) -> None:
+        """Add an entry of an earlier life, in whatever state it was."""
+        self._put(None, bce)
+
+    def _put(self, before: BindingCacheEntry | None, bce: BindingCacheEntry) -> None:
         if before is None:
             self._of_mn.setdefault(bce.mn_id, []).append(bce.key)
             for prefix in bce.hnps:

@@ -10,10 +10,12 @@ from common.config import (
     BindingLifetime,
     Extension,
     NetworkAccessIdentifier,
+    OnStop,
     Port,
     PositiveInt,
     Seconds,
     Section,
+    check_on_stop,
     load,
     only_once,
 )
@@ -54,6 +56,8 @@ class Lma(Section, frozen=True, kw_only=True):
     journal: Path | None = None
     metrics_address: IPv6Address | None = None
     metrics_port: Port = 9213
+    state_directory: Path | None = None
+    on_stop: OnStop = "remove"
     max_lifetime: BindingLifetime = 3600
     min_delay_before_bce_delete: Seconds = 10.0
     timestamp_validity_window: Seconds = 0.3
@@ -75,6 +79,7 @@ class ContextReflector(Section, frozen=True, kw_only=True):
     hold_size: Annotated[int, msgspec.Meta(ge=1)] = 4 << 20
     hold_packets_in_all: Annotated[int, msgspec.Meta(ge=1)] = 1 << 20
     hold_mobile_nodes: Annotated[int, msgspec.Meta(ge=1, le=16384)] = 1024
+    returned_packet_lifetime: Seconds = 10.0
 
 
 class Mag(Section, frozen=True, kw_only=True):
@@ -101,6 +106,7 @@ class LmadConfig(Section, frozen=True, kw_only=True):
     mobile_node: tuple[MobileNode, ...] = ()
 
     def __post_init__(self) -> None:
+        check_on_stop(self.lma.on_stop, self.lma.state_directory)
         for pool in self.lma.prefix_pools:
             if pool.prefixlen > HNP_LENGTH:
                 raise ConfigError(f"prefix pool {pool} is too small: home network prefixes are /{HNP_LENGTH}")

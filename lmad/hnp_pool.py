@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Network
 
 from common.mh.messages import MnId
+from common.records import Recorded
 
 
 class HnpPool:
@@ -19,26 +20,26 @@ class HnpPool:
         self._length = length
         self._fresh = self._unused()
         self._returned: dict[IPv6Network, MnId] = {}  # oldest first
-        self._last: dict[MnId, IPv6Network] = {}
+        self.last: Recorded[MnId, IPv6Network] = Recorded()  # what an MN had until it gave it back
         self._given: dict[IPv6Network, MnId] = {}
 
     def reserve(self, prefixes: Iterable[IPv6Network]) -> None:
         """These are given to nobody from now on, those that were reserved before may be; who has one keeps it."""
         self._reserved = frozenset(prefixes)
         for prefix in self._reserved & self._returned.keys():
-            self._last.pop(self._returned.pop(prefix), None)
+            self.last.pop(self._returned.pop(prefix), None)
         self._fresh = self._unused()
 
     def allocate(self, owner: MnId) -> IPv6Network | None:
         """The prefix that this MN had last, else one that nobody has, or None when all are given."""
-        prefix = self._last.get(owner)
+        prefix = self.last.get(owner)
         if prefix not in self._returned:
             prefix = next(self._fresh, None) or next(iter(self._returned), None)
         if prefix is None:
             return None
         former = self._returned.pop(prefix, owner)
-        if self._last.get(former) == prefix:
-            del self._last[former]
+        if self.last.get(former) == prefix:
+            del self.last[former]
         self._given[prefix] = owner
         return prefix
 
@@ -46,8 +47,22 @@ class HnpPool:
         """Take a prefix back; one that is not of the pools (a subscriber's own) is none of our business."""
         owner = self._given.pop(prefix, None)
         if owner and prefix not in self._reserved:
-            self._last[owner] = prefix
+            self.last[owner] = prefix
             self._returned[prefix] = owner
+
+    def adopt(self, prefix: IPv6Network, owner: MnId) -> None:
+        """In an earlier life it was given to this MN."""
+        if self.is_ours(prefix):
+            self._given[prefix] = owner
+
+    def adopt_last(self, prefix: IPv6Network, owner: MnId) -> None:
+        """In an earlier life the MN gave it back."""
+        if self.is_ours(prefix) and prefix not in self._given:
+            self._returned[prefix] = owner
+            self.last[owner] = prefix
+
+    def is_ours(self, prefix: IPv6Network) -> bool:
+        return prefix not in self._reserved and any(prefix.subnet_of(pool) for pool in self.pools)
 
     def _unused(self) -> Iterator[IPv6Network]:
         for pool in self.pools:

@@ -27,6 +27,7 @@ from lmad.binding_cache import BindingCache, BindingCacheEntry, State
 from lmad.checks import Domain, Refusal, Request, verdict
 from lmad.config import HNP_LENGTH, LmadConfig
 from lmad.handover import SCHEMES
+from lmad.handover.pmipv6 import Pmipv6
 from lmad.hnp_pool import HnpPool
 from lmad.lookup import find_session
 
@@ -61,6 +62,14 @@ class LocalMobilityAnchor:
         )
         self._max_lifetime = lma.max_lifetime
         self._pool.reserve(prefix for node in config.mobile_node for prefix in node.prefixes)
+
+    @property
+    def scheme(self) -> Pmipv6:
+        return self._scheme
+
+    @property
+    def pool(self) -> HnpPool:
+        return self._pool
 
     def receive(self, source: IPv6Address, message: Message, now: float) -> list[Action]:
         """A message from a MAG."""

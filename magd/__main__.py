@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from ipaddress import IPv6Address
 from pathlib import Path
 
+from common import descriptors
 from common.actions import Action, Note
 from common.command_line import daemon_command
 from common.control import ControlServer, Handler, show
 from common.daemon import Shell, only_one, utc
+from common.dataplane.access import Before
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import MAG, LinuxDataPlane
@@ -20,9 +22,12 @@ from common.journal import Journal
 from common.metrics import metrics
 from common.mh import codec
 from common.mh.raw_socket import open_mh_socket
+from common.persistence import Persistence
 from common.phases import MAG_PHASES
+from common.records import Recorded, Table
 from common.reload import Reloading
 from common.trace import trace
+from magd.adoption import adopt, occupied, tables
 from magd.attachment.link import LinkSource
 from magd.attachment.neighbour_discovery import NeighbourDiscoverySource
 from magd.attachment.neighbours import Neighbours
@@ -36,26 +41,46 @@ from magd.show import mobile_nodes, subjects
 
 
 def run(path: Path, config: MagdConfig) -> None:
-    """Serve in the foreground. Everything that was installed is removed at the end, however it comes."""
+    """Serve in the foreground. At the end everything that was installed is removed, unless it is to be kept."""
     codec.use(config.extension.code_points())
     mag = config.mag
     with only_one("magd"), open_mh_socket(mag.address) as mh_socket:
+        kept = descriptors.inherited()
+        links: Recorded[str, Before] = Recorded()
         data_plane = LinuxDataPlane(
             MAG,
             access_interfaces=mag.access_interfaces,
             keep=_keep(config),
             guard=config.guard,
             local_routing=mag.enable_mag_local_routing,
+            inherited=kept,
+            links=links,
         )
         journal = Journal(mag.journal)
+        # A restarted MAG must not repeat the numbers of its last life (RFC 5213 section 5.5).
+        core = MobileAccessGateway(config, utc, sequence=int(time.time()) & 0xFFFF)
+        stored = (*tables(core, mag.scheme), Table("access-link", links, str, Before))
+        persistence = Persistence.open(mag.state_directory, "magd", stored)
+        keep = persistence is not None  # an end that nobody asked for leaves all to the next start
         try:
-            data_plane.start(mag.address, config.lmas)
-            # A restarted MAG must not repeat the numbers of its last life (RFC 5213 section 5.5).
-            core = MobileAccessGateway(config, utc, sequence=int(time.time()) & 0xFFFF)
-            asyncio.run(_serve(config, core, data_plane, mh_socket, journal, path=path))
+            sessions = adopt(core, persistence.loaded, config, time.monotonic()) if persistence else []
+            links.update(persistence.loaded["access-link"] if persistence else {})
+            strays = data_plane.start(mag.address, config.lmas, sessions)
+            descriptors.give({name: fd for name, fd in data_plane.descriptors().items() if name not in kept})
+            adopted = (len(sessions), strays)
+            asyncio.run(
+                _serve(
+                    config, core, data_plane, mh_socket, journal, path=path, persistence=persistence, adopted=adopted
+                )
+            )
+            keep = mag.on_stop == "keep"
         finally:
-            data_plane.close()
+            if not keep:
+                descriptors.take_back(data_plane.descriptors())
+            data_plane.close(keep=keep)
             journal.close()
+            if persistence:
+                persistence.close()
 
 
 def _keep(config: MagdConfig) -> Keep | None:
@@ -64,7 +89,12 @@ def _keep(config: MagdConfig) -> Keep | None:
     packets = scheme.hold_packets(config)
     if packets is None:
         return None
-    return Keep(HoldLimits(packets), uplink=scheme.keeps_uplink, give_back=scheme.gives_back)
+    return Keep(
+        HoldLimits(packets),
+        patience=config.mag.early_packet_lifetime,
+        uplink=scheme.keeps_uplink,
+        give_back=scheme.gives_back,
+    )
 
 
 async def _serve(
@@ -75,6 +105,8 @@ async def _serve(
     journal: Journal,
     *,
     path: Path,
+    persistence: Persistence | None,
+    adopted: tuple[int, int],
 ) -> None:
     mag = config.mag
     advertiser = Advertiser(managed=mag.dhcpv6 == "stateful", other=mag.dhcpv6 != "none")
@@ -106,7 +138,10 @@ async def _serve(
         links.start()
 
     neighbours = Neighbours(heard_soon)
-    shell = Shell(core, data_plane, mh_socket, journal, advertiser.send, solicit=neighbours.solicit)
+    shell = Shell(
+        core, data_plane, mh_socket, journal, advertiser.send, solicit=neighbours.solicit, persistence=persistence
+    )
+    shell.adopted(*adopted)
 
     reloading = Reloading(path, config, RELOADABLE, follow)
     what = {**subjects(config, core, shell, time.monotonic), "configuration": reloading.show}
@@ -115,9 +150,8 @@ async def _serve(
         "trace": lambda mn_id: trace(shell.journal, mn_id),
         **steering(config, core, shell.feed, time.monotonic),
     }
-    links = LinkSource(
-        mag.access_interfaces if "link" in mag.attachment else (), told(core.link_up), told(core.link_down)
-    )
+    watched = mag.access_interfaces if "link" in mag.attachment else ()
+    links = LinkSource(watched, told(core.link_up), told(core.link_down), occupied(core))
     solicitations = NeighbourDiscoverySource(mag.access_interfaces, solicited, told(core.heard), flooded)
     path_mtu = PathMtu(
         config.lmas,

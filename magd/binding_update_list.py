@@ -17,6 +17,7 @@ from common.mh.messages import (
     ProxyBindingUpdate,
     Timestamp,
 )
+from common.records import Moment, Recorded
 
 INITIAL_BINDACK_TIMEOUT = 1.0  # RFC 6275 section 12, seconds
 MAX_BINDACK_TIMEOUT = 32.0
@@ -58,7 +59,7 @@ class Outstanding:
     """
 
     pbu: ProxyBindingUpdate | FastProxyBindingUpdate
-    sent: float
+    sent: Moment
     timeout: float = INITIAL_BINDACK_TIMEOUT
 
     @property
@@ -72,7 +73,7 @@ class Deferred:
 
     lifetime: int
     handoff_indicator: HandoffIndicator
-    at: float
+    at: Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Probe:
     """The MN is being looked for: `sent` solicitations so far, the next step is due `at` that moment."""
 
     sent: int
-    at: float
+    at: Moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +115,9 @@ class BindingUpdateListEntry:
     deferred: Deferred | None = None
     probe: Probe | None = None
     lifetime: int = 0
-    expires: float = inf
-    refresh_at: float = inf
-    advertise_at: float = inf
+    expires: Moment = inf
+    refresh_at: Moment = inf
+    advertise_at: Moment = inf
 
     @property
     def mac(self) -> bytes | None:
@@ -138,6 +139,7 @@ class BindingUpdateList:
 
     def __init__(self) -> None:
         self._of_mn: dict[MnId, dict[bytes | None, BindingUpdateListEntry]] = {}
+        self.entries: Recorded[tuple[MnId, bytes | None], BindingUpdateListEntry] = Recorded()
         self._timers: list[tuple[float, int, BindingUpdateListEntry]] = []  # a heap; what was replaced stays until due
         self._order = count()
 
@@ -158,6 +160,7 @@ class BindingUpdateList:
 
     def store(self, entry: BindingUpdateListEntry) -> None:
         self._of_mn.setdefault(entry.mn_id, {})[entry.mn_ll_id] = entry
+        self.entries[entry.mn_id, entry.mn_ll_id] = entry
         if entry.deadline < inf:
             heapq.heappush(self._timers, (entry.deadline, next(self._order), entry))
         if len(self._timers) > 4 * len(self) + 64:
@@ -167,6 +170,7 @@ class BindingUpdateList:
     def remove(self, entry: BindingUpdateListEntry) -> None:
         entries = self._of_mn[entry.mn_id]
         del entries[entry.mn_ll_id]
+        del self.entries[entry.mn_id, entry.mn_ll_id]
         if not entries:
             del self._of_mn[entry.mn_id]
 

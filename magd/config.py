@@ -11,10 +11,12 @@ from common.config import (
     Extension,
     LinkLayerId,
     NetworkAccessIdentifier,
+    OnStop,
     Port,
     PositiveInt,
     Seconds,
     Section,
+    check_on_stop,
     load,
     only_once,
 )
@@ -59,6 +61,9 @@ class Mag(Section, frozen=True, kw_only=True):
     journal: Path | None = None
     metrics_address: IPv6Address | None = None
     metrics_port: Port = 9214
+    state_directory: Path | None = None
+    on_stop: OnStop = "remove"
+    early_packet_lifetime: Seconds = 10.0
 
 
 class ContextReflector(Section, frozen=True, kw_only=True):
@@ -129,6 +134,7 @@ class MagdConfig(Section, frozen=True, kw_only=True):
     mobile_node: tuple[MobileNode, ...] = ()
 
     def __post_init__(self) -> None:
+        check_on_stop(self.mag.on_stop, self.mag.state_directory)
         interfaces = [node.interface for node in self.mobile_node if node.interface]
         for interface in interfaces:
             if interface not in self.mag.access_interfaces:

@@ -16,6 +16,7 @@ from magd.acknowledgement import answers, consequences
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, State, unserved
 from magd.config import MagdConfig
 from magd.handover import SCHEMES
+from magd.handover.pmipv6 import Pmipv6
 from magd.numbering import Numbering
 from magd.profiles import Profile, Profiles
 from magd.sessions import Sessions
@@ -46,6 +47,13 @@ class MobileAccessGateway:
         self.sessions.follow(config)
         self._scheme.follow(config)
         return actions
+
+    @property
+    def scheme(self) -> Pmipv6:
+        return self._scheme
+
+    def has_profile(self, mn_id: MnId) -> bool:
+        return self.profiles.of(mn_id) is not None
 
     # What the attachment sources report.
 

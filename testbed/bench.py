@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from testbed import bench_core
+from testbed import bench_core, bench_store
 from testbed.bench_row import Row
 from testbed.table import table
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "codec": bench_core.codec,
     "handovers": bench_core.handovers,
+    "store": bench_store.store,
 }
 
 

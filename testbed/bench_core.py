@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
+from typing import Protocol
 
-from common.actions import Send
+from common.actions import Action, Send
 from common.mh.codec import decode, encode
 from common.mh.messages import (
     ALL_ZERO_PREFIX,
@@ -51,16 +52,22 @@ def handovers() -> Iterator[Row]:
     """Whole handovers at the LMA through codec and core, with other bindings resident."""
     for scheme in ("pmipv6", "context-reflector"):
         for resident in (100, 10_000, 100_000):
-            lma = _anchor(scheme, resident)
-            mover = _Mover(lma, scheme == "context-reflector")
+            lma = anchor(scheme, resident)
+            mover = Mover(lma, scheme == "context-reflector")
             done, took = _repeat(mover.hand_over)
             yield Row(f"handovers-{scheme}-{resident}-bindings", done / took, "handovers/s", HANDOVERS_PER_S_GOAL)
 
 
-class _Mover:
+class Anchor(Protocol):
+    """What a LocalMobilityAnchor is to those who move MNs."""
+
+    def receive(self, source: IPv6Address, message: Message, now: float) -> list[Action]: ...
+
+
+class Mover:
     """Moves MN 1 between two MAGs, octets in and octets out."""
 
-    def __init__(self, lma: LocalMobilityAnchor, with_context: bool) -> None:
+    def __init__(self, lma: Anchor, with_context: bool) -> None:
         self._lma = lma
         self._with_context = with_context
         self._now = 1000.0
@@ -95,11 +102,12 @@ class _Mover:
         return answers
 
 
-def _anchor(scheme: str, resident: int) -> LocalMobilityAnchor:
+def anchor(scheme: str, resident: int, known: int = 0) -> LocalMobilityAnchor:
+    """With so many bindings, of MNs of which at least `known` are subscribers."""
     config = LmadConfig(
         lma=Lma(address=LMAA, scheme=scheme, prefix_pools=(IPv6Network("2001:db8:1000::/36"),)),
         mag=tuple(Mag(address=mag) for mag in MAGS),
-        mobile_node=tuple(MobileNode(mn_id=str(_mn_id(number))) for number in range(1, resident + 1)),
+        mobile_node=tuple(MobileNode(mn_id=str(_mn_id(number))) for number in range(1, max(resident, known) + 1)),
     )
     lma = LocalMobilityAnchor(config, lambda now: now)
     for number in range(1, resident + 1):

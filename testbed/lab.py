@@ -42,6 +42,7 @@ class Lab(View):
         super().__init__(lab_id or f"lab-{secrets.token_hex(3)}", spec)
         self.records = records or self.directory
         self.daemons: dict[str, Process] = {}
+        self.readiness: dict[str, Readiness] = {}
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -125,31 +126,40 @@ class Lab(View):
             self.run(mag, ["ping", "-6", "-n", "-q", "-c", "1", "-w", "10", str(LMAA)])
 
     def _start_daemons(self) -> None:
-        programs = {"lma": "lmad", **dict.fromkeys(self.topology.mags, "magd")}
+        programs = ("lma", *self.topology.mags)
         for package in ("lmad", "magd"):
             importlib.import_module(f"{package}.__main__")
         gc.collect()
         gc.freeze()  # the children's collectors need not walk, and so copy, what they share with us
-        readiness = {}
         for node in programs:
             (self.directory / f"{node}.toml").write_text(self._configuration(node))
-            readiness[node] = Readiness(self.directory / f"{node}.notify")
-            self._undo.callback(readiness[node].close)
+            self.readiness[node] = Readiness(self.directory / f"{node}.notify")
+            self._undo.callback(self.readiness[node].close)
         self._undo.callback(self._stop_daemons)
-        for node, program in programs.items():
-            self.daemons[node] = self._start_daemon(node, program, readiness[node].path)
+        for node in programs:
+            self._start_daemon(node)
         for node, daemon in self.daemons.items():
-            readiness[node].wait(daemon)
+            self.readiness[node].wait(daemon)
 
-    def _start_daemon(self, node: str, program: str, notify: Path) -> Process:
+    def _start_daemon(self, node: str) -> None:
+        """As a service manager does, with the descriptors that an earlier life gave it to keep."""
+        program = "lmad" if node == "lma" else "magd"
         main = importlib.import_module(f"{program}.__main__").main
         arguments = ["--config", str(self.directory / f"{node}.toml")]
+        kept, notify = self.readiness[node].kept, self.readiness[node].path
 
         def daemon() -> None:
             os.environ["NOTIFY_SOCKET"] = str(notify)
+            if kept:
+                os.environ |= {
+                    "LISTEN_PID": str(os.getpid()),
+                    "LISTEN_FDS": str(len(kept)),
+                    "LISTEN_FDNAMES": ":".join(kept),
+                }
             main(arguments, prog_name=program)
 
-        return self.nodes[node].fork(program, daemon, self.records / "logs" / f"{node}.log")
+        log = self.records / "logs" / f"{node}.log"
+        self.daemons[node] = self.nodes[node].fork(program, daemon, log, list(kept.values()))
 
     def _stop_daemons(self) -> None:
         failed = [daemon for daemon in self.daemons.values() if daemon.ended()]  # nobody had asked them to

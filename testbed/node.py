@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from fcntl import F_DUPFD, fcntl
 from pathlib import Path
 from signal import SIG_BLOCK, SIG_DFL, SIG_SETMASK, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, pthread_sigmask
 from signal import signal as set_handler
@@ -183,9 +184,12 @@ class Node:
 
         return self._start(f"{self.name}: {argv[0]}", program, output, errors)
 
-    def fork(self, name: str, function: Callable[[], None], log: Path) -> Process:
-        """Run a function in a forked child: what this process has imported, the child has."""
-        return self._start(f"{self.name}: {name}", function, log, log)
+    def fork(self, name: str, function: Callable[[], None], log: Path, inherit: Sequence[int] = ()) -> Process:
+        """Run a function in a forked child: what this process has imported, the child has.
+
+        Of descriptors it has its streams and, from 3 on, those to `inherit`.
+        """
+        return self._start(f"{self.name}: {name}", function, log, log, inherit)
 
     def close(self) -> None:
         """Kill what still runs here and let go of the namespace."""
@@ -193,7 +197,9 @@ class Node:
             self._processes.pop().kill()
         os.close(self.fd)
 
-    def _start(self, name: str, function: Callable[[], None], output: Path, errors: Path) -> Process:
+    def _start(
+        self, name: str, function: Callable[[], None], output: Path, errors: Path, inherit: Sequence[int] = ()
+    ) -> Process:
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
@@ -203,7 +209,7 @@ class Node:
         try:
             pid = os.fork()
             if pid == 0:
-                _be_child(parent, self.fd, function, descriptors)
+                _be_child(parent, self.fd, function, [*descriptors, *inherit])
             process = Process(name, pid, errors)
             self._processes.append(process)
         finally:
@@ -219,7 +225,7 @@ def _open_streams(output: Path, errors: Path) -> list[int]:
     return [os.open(os.devnull, os.O_RDONLY), os.open(output, flags, 0o644), os.open(errors, flags, 0o644)]
 
 
-def _be_child(parent: int, namespace: int, function: Callable[[], None], streams: Sequence[int]) -> NoReturn:
+def _be_child(parent: int, namespace: int, function: Callable[[], None], descriptors: Sequence[int]) -> NoReturn:
     """The rest of a forked child's life. It never returns into the frames of its parent."""
     code = 1
     try:
@@ -231,9 +237,11 @@ def _be_child(parent: int, namespace: int, function: Callable[[], None], streams
             set_handler(number, SIG_DFL)
         pthread_sigmask(SIG_SETMASK, ())
         _call("setns", namespace, _CLONE_NEWNET)
-        for descriptor, stream in enumerate(streams):
-            os.dup2(stream, descriptor)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # the other nodes' namespaces among them
+        # Out of the way first: none may be overwritten by another.
+        aside = [fcntl(descriptor, F_DUPFD, len(descriptors)) for descriptor in descriptors]
+        for descriptor, copy in enumerate(aside):
+            os.dup2(copy, descriptor)
+        os.closerange(len(descriptors), os.sysconf("SC_OPEN_MAX"))  # the other nodes' namespaces among them
         sys.stdout, sys.stderr = open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
         function()
         code = 0
@@ -249,10 +257,14 @@ def _be_child(parent: int, namespace: int, function: Callable[[], None], streams
 
 
 class Readiness:
-    """A NOTIFY_SOCKET: what `sd_notify` of a daemon's start is sent to."""
+    """A NOTIFY_SOCKET: what `sd_notify` of a daemon's start is sent to.
+
+    `kept` are the descriptors that it gave away to be kept (FDSTORE), by name.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.kept: dict[str, int] = {}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
 
@@ -261,13 +273,31 @@ class Readiness:
         deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:
             readable, _, _ = select.select([self._socket.fileno(), process.fileno()], [], [], left)
-            if self._socket.fileno() in readable and b"READY=1" in self._socket.recv(4096).split(b"\n"):
+            if self._socket.fileno() in readable and self.read():
                 return
             if process.fileno() in readable:
                 process.require_alive()
         raise LabError(f"{process.name} was not ready within {timeout_s:g} s{process.last_words()}")
 
+    def pending(self) -> bool:
+        """Whether there is a message."""
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def read(self) -> bool:
+        """Take one message in; whether it says READY=1."""
+        data, descriptors, _, _ = socket.recv_fds(self._socket, 4096, 16)
+        said = data.decode().split("\n")
+        names = [line.removeprefix("FDNAME=") for line in said if line.startswith("FDNAME=")]
+        if "FDSTORE=1" in said:
+            self.kept.update(zip(names, descriptors, strict=True))
+        if "FDSTOREREMOVE=1" in said:
+            for name in names:
+                os.close(self.kept.pop(name))
+        return "READY=1" in said
+
     def close(self) -> None:
+        for descriptor in self.kept.values():
+            os.close(descriptor)
         self._socket.close()
         self.path.unlink(missing_ok=True)
 

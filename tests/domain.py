@@ -13,6 +13,7 @@ from itertools import count
 from typing import Self
 
 from common.actions import Action, Advertise, Forward, Forwarding, HoldUplink, Note, Send, Solicit
+from common.config import LinkLayerId
 from common.daemon import Core
 from common.errors import DataPlaneError
 from common.mh.codec import decode, encode
@@ -66,7 +67,7 @@ def mag_config(
         context_reflector=MagdReflector(neighbours=neighbours),
         fast_handover=FastHandover(neighbours=neighbours, wait=wait),
         mobile_node=tuple(
-            MobileNode(mn_id=str(mn_id(mn)), ll_id=mac(mn), interface=f"acc{mn}")  # type: ignore[arg-type]
+            MobileNode(mn_id=str(mn_id(mn)), ll_id=LinkLayerId(mac(mn)), interface=f"acc{mn}")
             for mn in range(1, mns + 1)
         ),
     )

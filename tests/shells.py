@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address
@@ -15,6 +17,7 @@ from common.daemon import Core, Shell
 from common.dataplane.interface import DataPlane
 from common.errors import DataPlaneError
 from common.journal import Journal
+from common.mh.raw_socket import SO_TIMESTAMPNS
 
 
 class Wire:
@@ -33,10 +36,11 @@ class Wire:
     def fileno(self) -> int:
         return self._reader.fileno()
 
-    def recvfrom(self, _size: int) -> tuple[bytes, tuple[str, int]]:
+    def recvmsg(self, _size: int, _room: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, tuple[str, int]]:
         self._reader.recv(1)
         data, source = self._coming.pop(0)
-        return data, (str(source), 0)
+        now = struct.pack("@qq", *divmod(time.time_ns(), 10**9))
+        return data, [(socket.SOL_SOCKET, SO_TIMESTAMPNS, now)], 0, (str(source), 0)
 
     def sendto(self, data: bytes, address: tuple[str, int]) -> None:
         if self.broken:

@@ -25,10 +25,10 @@ def test_nothing_comes_out_of_mutated_messages_but_what_has_a_name(daemon: str, 
 
 def test_who_floods_makes_only_itself_wait() -> None:
     inbox = Inbox(most_of_a_peer=3)
-    assert [inbox.put(ONE, bytes([number])) for number in range(5)] == [True, True, True, False, False]
-    assert inbox.put(OTHER, b"x")
+    assert [inbox.put(ONE, bytes([number]), 0.0) for number in range(5)] == [True, True, True, False, False]
+    assert inbox.put(OTHER, b"x", 1.0)
     taken = [inbox.take() for _ in range(5)]
-    assert taken == [(ONE, b"\0"), (OTHER, b"x"), (ONE, b"\1"), (ONE, b"\2"), None]
+    assert taken == [(b"\0", ONE, 0.0), (b"x", OTHER, 1.0), (b"\1", ONE, 0.0), (b"\2", ONE, 0.0), None]
     assert not inbox
 
 

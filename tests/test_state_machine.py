@@ -1,5 +1,7 @@
 """One LMA, three MAGs and three MNs through random histories on a bad network; invariants after every step.
 
+Any of the daemons may be killed, at any action, and starts again from its store.
+
 Kernels hold what the cores want, a prefix has one owner, and no path leads to a MAG that is not a Proxy-CoA of the
 session. When the network heals, every MN is served where it is, and nothing of it is left elsewhere.
 """
@@ -14,7 +16,8 @@ from lmad.binding_cache import State
 from lmad.config import ContextReflector
 from lmad.handover.context_reflector import Handover
 from magd.binding_update_list import SERVED
-from tests.domain import LMAA, ONE_WAY, Domain, mac, mag_address, mn_id
+from tests.domain import LMAA, ONE_WAY, mac, mag_address, mn_id
+from tests.lives import MortalDomain
 from tests.test_domain import check_invariants
 
 MNS, MAGS = range(1, 4), range(1, 4)
@@ -22,7 +25,7 @@ fates = st.lists(st.lists(st.sampled_from([0.001, 0.005, 0.02, 0.15, 0.35]), max
 
 
 class Roaming(RuleBasedStateMachine):
-    domain: Domain
+    domain: MortalDomain
     where: dict[int, int]
     remaining: list[list[float]]
 
@@ -35,7 +38,7 @@ class Roaming(RuleBasedStateMachine):
     )
     def build(self, *, scheme: str, downlink: str, order: str, acknowledge: bool, known: bool) -> None:
         reflector = ContextReflector(downlink=downlink, order=order, acknowledge=acknowledge)  # type: ignore[arg-type]
-        self.domain = Domain.make(len(MAGS), len(MNS), scheme, known, reflector)
+        self.domain = MortalDomain.with_lives(scheme, reflector, len(MAGS), len(MNS), known)
         self.domain.deliver = lambda *_: self.remaining.pop() if self.remaining else (ONE_WAY,)
         self.where = {}
         self.remaining = []
@@ -44,6 +47,12 @@ class Roaming(RuleBasedStateMachine):
     def spoil(self, fates: list[list[float]]) -> None:
         """What becomes of the next messages: lost, doubled, late, overtaken."""
         self.remaining = list(fates)
+
+    @rule(actions=st.integers(0, 5), downtime=st.sampled_from([0.0, 0.006, 0.4, 2.5]))
+    def doom(self, actions: int, downtime: float) -> None:
+        """Whoever is about to do the next but so many actions is killed, for a while."""
+        if not self.domain.dead:
+            self.domain.fatal, self.domain.downtime = self.domain.actions + actions, downtime
 
     @rule(mn=st.sampled_from(MNS), mag=st.sampled_from(MAGS))
     def come(self, mn: int, mag: int) -> None:
@@ -72,12 +81,12 @@ class Roaming(RuleBasedStateMachine):
 
     @invariant()
     def kernels_hold_what_cores_want(self) -> None:
-        if hasattr(self, "domain"):
+        if hasattr(self, "domain") and not self.domain.dead:
             check_invariants(self.domain)
 
     @invariant()
     def paths_lead_to_proxy_coas_only(self) -> None:
-        for bce in self.domain.lma.binding_cache if hasattr(self, "domain") else ():
+        for bce in self.domain.lma.binding_cache if hasattr(self, "domain") and not self.domain.dead else ():
             known = {bce.proxy_coa}
             if isinstance(handover := bce.handover, Handover):
                 known |= {handover.pmag, *([handover.nmag] if handover.nmag else [])}
@@ -89,6 +98,7 @@ class Roaming(RuleBasedStateMachine):
         if not hasattr(self, "domain"):
             return
         self.remaining.clear()
+        self.domain.fatal = None
         self.domain.run(self.domain.now + 120.0)
         check_invariants(self.domain)
         for mn, mag in self.where.items():

@@ -4,8 +4,7 @@ import errno
 import fcntl
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -28,63 +27,73 @@ HEADER = struct.Struct("=IHHIIBxHiII")  # nlmsghdr, ifinfomsg
 ATTRIBUTE = struct.Struct("=HH")
 
 
-@dataclass
-class _Before:
+@dataclass(frozen=True)
+class Before:
     """What an interface had; with `had_address` a link-local address that the kernel had made by this `mode`."""
 
-    name: str
     mac: str
     mode: int
-    had_address: bool = False
+    had_address: bool
+    settings: tuple[tuple[str, str], ...] = ()  # of /proc/sys/net/ipv6/conf
 
 
 class AccessLinks:
     """Gives the interfaces their fixed addresses and, at the end, back what they had.
 
-    With `give_back` a route over one of them counts only while there is a carrier.
+    With `give_back` a route over one of them counts only while there is a carrier. `memory` is, by interface, what it
+    had before an earlier life of the daemon that came to no end.
     """
 
-    def __init__(self, ipr: IPRoute, interfaces: tuple[str, ...], *, give_back: bool = False) -> None:
+    def __init__(
+        self,
+        ipr: IPRoute,
+        interfaces: tuple[str, ...],
+        *,
+        give_back: bool = False,
+        memory: MutableMapping[str, Before] | None = None,
+    ) -> None:
         self._ipr = ipr
-        self._before: dict[int, _Before] = {}
-        self._settings: dict[Path, str] = {}
+        self._before: MutableMapping[str, Before] = {} if memory is None else memory
+        self._indexes: dict[str, int] = {}
         for name in interfaces:
             found = ipr.link_lookup(ifname=name)
             if not found:
                 raise DataPlaneError(f"access interface {name} does not exist")
-            self._claim(found[0])
-            if give_back:
-                self._set(name, "ignore_routes_with_linkdown", "1")
+            self._claim(found[0], name, {"ignore_routes_with_linkdown": "1"} if give_back else {})
 
-    def _set(self, interface: str, name: str, value: str) -> None:
-        setting = Path("/proc/sys/net/ipv6/conf", interface, name)
-        # Without the newline: some settings take one octet at a time, and then the newline for a number.
-        self._settings[setting] = setting.read_text().strip()
-        setting.write_text(value)
-
-    def _claim(self, index: int) -> None:
+    def _claim(self, index: int, name: str, settings: Mapping[str, str]) -> None:
         link = self._ipr.get_links(index)[0]
-        before = _Before(
-            link.get_attr("IFLA_IFNAME"),
-            link.get_attr("IFLA_ADDRESS"),
-            link.get_nested("IFLA_AF_SPEC", "AF_INET6", "IFLA_INET6_ADDR_GEN_MODE"),
-        )
-        self._before[index] = before
+        mac = link.get_attr("IFLA_ADDRESS")
+        addresses = [
+            address
+            for address in self._ipr.get_addr(index=index, family=socket.AF_INET6)
+            if (own := IPv6Address(address.get_attr("IFA_ADDRESS"))).is_link_local and own != MAG_LINK_LOCAL
+        ]
+        if name not in self._before or mac != MAG_MAC:  # with its own MAC it is as nobody has left it
+            self._before[name] = Before(
+                mac,
+                link.get_nested("IFLA_AF_SPEC", "AF_INET6", "IFLA_INET6_ADDR_GEN_MODE"),
+                bool(addresses),
+                # Without the newline: some settings take one octet at a time, and then the newline for a number.
+                tuple((setting, _setting(name, setting).read_text().strip()) for setting in settings),
+            )
+        self._indexes[name] = index
+        for setting, value in settings.items():
+            _setting(name, setting).write_text(value)
         self._ipr.link("set", index=index, IFLA_AF_SPEC=address_generation(IN6_ADDR_GEN_MODE_NONE))
-        if before.mac != MAG_MAC:
+        if mac != MAG_MAC:
             self._ipr.link("set", index=index, address=MAG_MAC)
-        for address in self._ipr.get_addr(index=index, family=socket.AF_INET6):
+        for address in addresses:
             text = address.get_attr("IFA_ADDRESS")
-            if IPv6Address(text).is_link_local and IPv6Address(text) != MAG_LINK_LOCAL:
-                before.had_address = True
-                self._ipr.addr("del", index=index, address=text, prefixlen=address["prefixlen"])
+            self._ipr.addr("del", index=index, address=text, prefixlen=address["prefixlen"])
         # Every MAG has this address on its own links; duplicate detection would only delay the MN (RFC 6543 section 3).
         self._ipr.addr(
             "replace", index=index, address=str(MAG_LINK_LOCAL), prefixlen=64, family=socket.AF_INET6, flags=IFA_F_NODAD
         )
 
     def release(self) -> None:
-        for index, before in self._before.items():
+        for name, index in self._indexes.items():
+            before = self._before.pop(name)
             if not self._ipr.link_lookup(index=index):
                 continue  # the interface itself has gone, and its addresses with it
             try:
@@ -95,12 +104,15 @@ class AccessLinks:
             if before.mac != MAG_MAC:
                 self._ipr.link("set", index=index, address=before.mac)
             if before.had_address:  # the kernel makes it again, if it is told to by this setting
-                Path("/proc/sys/net/ipv6/conf", before.name, "addr_gen_mode").write_text(str(before.mode))
+                _setting(name, "addr_gen_mode").write_text(str(before.mode))
             else:
                 self._ipr.link("set", index=index, IFLA_AF_SPEC=address_generation(before.mode))
-        for setting, value in self._settings.items():
-            with suppress(FileNotFoundError):  # the interface itself has gone
-                setting.write_text(value)
+            for setting, value in before.settings:
+                _setting(name, setting).write_text(value)
+
+
+def _setting(interface: str, name: str) -> Path:
+    return Path("/proc/sys/net/ipv6/conf", interface, name)
 
 
 class LinkMonitor:

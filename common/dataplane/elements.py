@@ -3,9 +3,10 @@
 libnftables makes the table (filter.py); an element by way of it costs twice as much as one encoded here.
 """
 
+import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from common.dataplane.netlink import (
@@ -16,15 +17,18 @@ from common.dataplane.netlink import (
     NETLINK_NETFILTER,
     NLM_F_ACK,
     NLM_F_CREATE,
+    NLM_F_DUMP,
     NLM_F_REQUEST,
+    NLMSG_DONE,
     NLMSG_ERROR,
     attribute,
+    attributes,
 )
 from common.errors import DataPlaneError
 
 NFNL_SUBSYS_NFTABLES = 10
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
-MSG_NEWSETELEM, MSG_DELSETELEM = NFNL_SUBSYS_NFTABLES << 8 | 12, NFNL_SUBSYS_NFTABLES << 8 | 14
+MSG_NEWSETELEM, MSG_GETSETELEM, MSG_DELSETELEM = (NFNL_SUBSYS_NFTABLES << 8 | number for number in (12, 13, 14))
 LIST_TABLE, LIST_SET, LIST_ELEMENTS = 1, 2, 3
 LIST_ELEM = 1
 ELEM_KEY, ELEM_DATA = 1, 2
@@ -72,6 +76,28 @@ class ElementSocket:
         if failure:
             raise DataPlaneError(f"the kernel refused a set element: {os.strerror(failure)}")
 
+    def listed(self, name: str) -> Iterator[Element]:
+        """What is in a set now; nothing is in one that does not exist. Raises DataPlaneError."""
+        body = GENERIC.pack(socket.AF_INET6, 0, 0) + self._table + attribute(LIST_SET, name.encode() + b"\0")
+        self._socket.send(self._header(MSG_GETSETELEM, NLM_F_DUMP, len(body)) + body)
+        self._socket.setblocking(True)  # the kernel goes on with a list as it is read
+        try:
+            while True:
+                data, offset = self._socket.recv(1 << 16), 0
+                while offset < len(data):
+                    length, kind, *_ = HEADER.unpack_from(data, offset)
+                    if kind == NLMSG_DONE:
+                        return
+                    if kind == NLMSG_ERROR:
+                        error = -int(ERROR.unpack_from(data, offset + HEADER.size)[0])
+                        if error == errno.ENOENT:
+                            return
+                        raise DataPlaneError(f"the kernel does not list set {name}: {os.strerror(error)}")
+                    yield from _parse(name, data, offset + HEADER.size + GENERIC.size, offset + length)
+                    offset += (length + 3) & ~3
+        finally:
+            self._socket.setblocking(False)
+
     def close(self) -> None:
         self._socket.close()
 
@@ -95,3 +121,18 @@ class ElementSocket:
     def _header(self, kind: int, flags: int, length: int) -> bytes:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         return HEADER.pack(HEADER.size + length, kind, NLM_F_REQUEST | flags, self._sequence, 0)
+
+
+def _parse(name: str, data: bytes, start: int, end: int) -> Iterator[Element]:
+    for kind, first, last in attributes(data, start, end):
+        if kind != LIST_ELEMENTS:
+            continue
+        for _, here, there in attributes(data, first, last):
+            values = {
+                part: data[value_start:value_end]
+                for part, inner, outer in attributes(data, here, there)
+                if part in (ELEM_KEY, ELEM_DATA)
+                for value, value_start, value_end in attributes(data, inner, outer)
+                if value == DATA_VALUE
+            }
+            yield Element(name, values[ELEM_KEY], values.get(ELEM_DATA))

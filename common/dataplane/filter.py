@@ -14,6 +14,7 @@ import errno
 import json
 import os
 from collections.abc import Iterable
+from hashlib import sha256
 from ipaddress import IPv6Address
 
 import nftables
@@ -134,7 +135,14 @@ class Filter:
         self._nft = nftables.Nftables()
 
     def install(self, rules: str) -> None:
-        self._run(f"add table {self._table}; delete table {self._table}; table {self._table} {{\n{rules}\n}}")
+        """Replaces what there is; packets that wait in a queue are lost by that."""
+        marked = f"{rules}\nchain {_digest(rules)} {{}}"
+        self._run(f"add table {self._table}; delete table {self._table}; table {self._table} {{\n{marked}\n}}")
+
+    def has(self, rules: str) -> bool:
+        """Whether an earlier life has left just these; elements of sets and counters aside."""
+        status, _, _ = self._nft.cmd(f"list chain {self._table} {_digest(rules)}")
+        return bool(status == 0)
 
     def set_peers(self, peers: Iterable[IPv6Address]) -> None:
         """These may signal from now on, and nobody else (guard.py)."""
@@ -161,6 +169,11 @@ class Filter:
             said = error.strip().partition("\n")[0]  # what follows repeats the rules and points at them
             raise DataPlaneError(f"nftables refused a rule: {said}{_hint(said)}")
         return str(output)
+
+
+def _digest(rules: str) -> str:
+    """The name of an empty chain that tells by what rules a table was made."""
+    return f"rules_{sha256(rules.encode()).hexdigest()[:16]}"
 
 
 def _hint(said: str) -> str:

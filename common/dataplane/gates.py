@@ -68,10 +68,15 @@ class Gate:
 class Gates:
     """All gates of one daemon; their queues belong to one socket."""
 
-    def __init__(self, elements: ElementSocket, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        elements: ElementSocket,
+        clock: Callable[[], float] = time.monotonic,
+        inherited: int | None = None,
+    ) -> None:
         self._elements = elements
         self._clock = clock
-        self._queues = QueueSocket(silent=True, receive_buffer=1 << 20)
+        self._queues = QueueSocket(silent=True, receive_buffer=1 << 20, inherited=inherited)
         self._shut: set[Gate] = set()  # every gate that is not open
         self._drops: Counter[str] = Counter()
         self.contested = 0  # openings in whose last moment packets came: these may have been overtaken
@@ -81,6 +86,25 @@ class Gates:
         messages = [nfqueue.bind(queue, length) for queue in queues]
         for start in range(0, len(messages), BINDS_PER_CALL):
             self._queues.demand(messages[start : start + BINDS_PER_CALL])
+
+    def inherited(self) -> dict[int, QueueState]:
+        """The queues that an earlier life has left us, with their packets."""
+        return nfqueue.states() if self._queues.is_inherited else {}
+
+    def adopt(self, gate: Gate, state: QueueState | None) -> None:
+        """It is closed, or is so as soon as its elements are in place; without a `state` its queue is made."""
+        if state is None:
+            self.prepare([gate.queue], gate.length)
+        else:
+            # It may have been about to open.
+            self._queues.demand([nfqueue.limit(gate.queue, gate.length), nfqueue.fail_open(gate.queue, False)])
+            gate.counted = state.entered - state.undelivered - state.kept
+        gate.state, gate.closed_at = State.CLOSED, self._clock()
+        self._shut.add(gate)
+
+    def descriptor(self) -> int:
+        """What holds the queues: while it is open somewhere, they are there."""
+        return self._queues.fileno()
 
     def dismiss(self, queue: int) -> None:
         """Have it no more; what is in it is dropped."""

@@ -4,17 +4,19 @@ A session that is held has a gate (gates.py) with a queue out of a fixed pool of
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
-from struct import pack
+from struct import pack, unpack
 
 from common.dataplane.elements import Element
 from common.dataplane.gates import Gate, Gates, State
+from common.dataplane.nfqueue import QueueState
 from common.errors import DataPlaneError
 
 HNP_LENGTH = 64
 EXPIRED = "hold-expired"
+QUEUE_OF = "queue_of"  # the map from prefix to queue
 Session = tuple[IPv6Network, ...]  # named by its home network prefixes
 
 
@@ -72,6 +74,29 @@ class HoldPool:
         self._used[session] = gate
         gate.forgotten = lambda: self._put_back(session)
 
+    def adopt(self, session: Session, queue: int | None, states: Mapping[int, QueueState]) -> list[Element]:
+        """The session is held, if it has this queue of an earlier life with what is in it; its elements.
+
+        Raises DataPlaneError when it has none and no more may be held.
+        """
+        if queue is None or queue not in self._free:
+            if not self._free:
+                raise DataPlaneError(f"{self._limits.at_once} sessions are held already, no more may be")
+            queue = self._free[0]
+        gate = _gate(session, queue, self._limits.packets)
+        self._gates.adopt(gate, states.get(queue))
+        self._free.remove(queue)
+        self._used[session] = gate
+        gate.forgotten = lambda: self._put_back(session)
+        return [*gate.elements, *gate.limits]
+
+    def dismiss_others(self, states: Mapping[int, QueueState]) -> int:
+        """Have no queue of an earlier life that no session was adopted with; how many packets were in them."""
+        others = [queue for queue in states if queue in self._free]
+        for queue in others:
+            self._gates.dismiss(queue)
+        return sum(states[queue].kept for queue in others)
+
     def release(self, session: Session, *, discard: bool = False) -> None:
         """See Gates.open; of a session that is not held there is nothing to release."""
         if gate := self._used.get(session):
@@ -93,5 +118,10 @@ class HoldPool:
 def _gate(session: Session, queue: int, length: int) -> Gate:
     """See filter.py for the sets. A number in a map is loaded in the machine's order."""
     keys = [hnp.network_address.packed[: HNP_LENGTH // 8] for hnp in session]
-    ways = [way for key in keys for way in (Element("queue_of", key, pack("=I", queue)), Element("held", key))]
+    ways = [way for key in keys for way in (Element(QUEUE_OF, key, pack("=I", queue)), Element("held", key))]
     return Gate(queue, tuple(ways), tuple(Element("full", key) for key in keys), length, "hold")
+
+
+def number(data: bytes | None) -> int | None:
+    """The queue that an element of the map leads to."""
+    return unpack("=I", data)[0] if data else None

@@ -16,8 +16,12 @@ class Readable(Protocol):
 class DataPlane(Protocol):
     """Every method raises DataPlaneError, and then what was before the call is in place again, or nothing of it."""
 
-    def start(self, local: IPv6Address, peers: Iterable[IPv6Address]) -> None:
-        """Have a tunnel from `local` to each peer, adopt what is ours and right, remove what is ours and stray."""
+    def start(self, local: IPv6Address, peers: Iterable[IPv6Address], sessions: Sequence[Forward] = ()) -> int:
+        """Have a tunnel from `local` to each peer and these sessions forwarded so.
+
+        What an earlier life has left in the kernel is adopted where it is right, without a packet lost, and removed
+        where it is not: the number of such strays is returned.
+        """
 
     def apply(self, forward: Forward) -> None:
         """Replace the forwarding of one mobility session; returns once the kernel has it.
@@ -44,5 +48,8 @@ class DataPlane(Protocol):
     def drops(self) -> dict[str, int]:
         """Packets the kernel dropped for us, by reason."""
 
-    def close(self) -> None:
-        """Remove everything that is ours."""
+    def descriptors(self) -> dict[str, int]:
+        """By name, what keeps waiting packets while it is open in whatever process; from `start` to `close`."""
+
+    def close(self, *, keep: bool = False) -> None:
+        """Remove everything that is ours, or with `keep` leave it to the next start."""

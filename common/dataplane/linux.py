@@ -7,10 +7,11 @@ not wanted goes, and nothing else is ever touched.
 
 import errno
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
+from itertools import chain
 from pathlib import Path
 from struct import pack
 
@@ -18,8 +19,9 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from common.actions import Drop, Forward, Forwarding, ToPeer
-from common.dataplane import reconcile, routes, tunnels
-from common.dataplane.access import AccessLinks
+from common.dataplane import adoption, reconcile, routes, tunnels
+from common.dataplane.access import AccessLinks, Before
+from common.dataplane.adoption import THERE
 from common.dataplane.elements import Element
 from common.dataplane.filter import Filter, lma_rules, mag_rules
 from common.dataplane.forwardings import access_of, key, peers_of, station_of
@@ -29,13 +31,13 @@ from common.dataplane.keeping import Keep, Keeping, Watch
 from common.dataplane.netlink import RouteSocket
 from common.dataplane.paths import Paths, interface_index
 from common.dataplane.peers import PeerTunnels
+from common.dataplane.reconcile import EVERYTHING, Route, Rule
 from common.dataplane.senders import Senders
 from common.dataplane.strays import Fate
 from common.errors import DataPlaneError
 from common.mh.messages import MnId
 
 GONE = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
-THERE = frozenset({errno.EEXIST})
 FORWARDING = Path("/proc/sys/net/ipv6/conf/all/forwarding")
 
 
@@ -64,12 +66,14 @@ class LinuxDataPlane:
     def __init__(
         self,
         role: Role,
+        *,
         pools: Iterable[IPv6Network] = (),
         access_interfaces: tuple[str, ...] = (),
         keep: Keep | None = None,
-        *,
         guard: Guard | None = None,
         local_routing: bool = False,
+        inherited: Mapping[str, int] | None = None,
+        links: MutableMapping[str, Before] | None = None,
     ) -> None:
         self._role = role
         self._pools = tuple(pools)
@@ -78,6 +82,8 @@ class LinuxDataPlane:
         self._guard = guard
         self._local_routing = local_routing
         self._senders: Senders | None = None
+        self._inherited = inherited or {}
+        self._links = links
         self._gives_back = keep is not None and keep.give_back
         self._keeping: Keeping | None = None
         self._sessions: dict[Session, Forwarding] = {}
@@ -92,17 +98,20 @@ class LinuxDataPlane:
         self._access: AccessLinks | None = None
         self._ipr = IPRoute()
 
-    def start(self, local: IPv6Address, peers: Iterable[IPv6Address]) -> None:
+    def start(self, local: IPv6Address, peers: Iterable[IPv6Address], sessions: Sequence[Forward] = ()) -> int:
         """See DataPlane.start; also takes the access interfaces and attracts the pools."""
         if FORWARDING.read_text().strip() != "1":
             raise DataPlaneError("this node does not forward IPv6; set it: sysctl -w net.ipv6.conf.all.forwarding=1")
         try:
             routes.prepare(self._role.protocol)
-            self._filter.install(self._rules(local, None))  # nothing must lead to queues that are about to be made
-            reconcile.remove_all(self._ipr, self._role.protocol)
+            rules = self._rules(local, self._keep)
+            if not (is_filtered := self._filter.has(rules)):
+                self._filter.install(self._rules(local, None))  # nothing must lead to queues that are about to be made
             self._peers.prepare(self._ipr, local, peers)
             if self._access_interfaces:
-                self._access = AccessLinks(self._ipr, self._access_interfaces, give_back=self._gives_back)
+                self._access = AccessLinks(
+                    self._ipr, self._access_interfaces, give_back=self._gives_back, memory=self._links
+                )
                 self._peers.prepare_tables(self._ipr)
             if self._local_routing:
                 self._peers.prepare_local_routing(self._ipr, self._access_interfaces)
@@ -119,13 +128,16 @@ class LinuxDataPlane:
                 access=access,
                 judge=judge,
                 stray_reason=self._role.stray_reason,
+                inherited=self._inherited,
             )
             self._keeping.prepare()
-        self._filter.install(self._rules(local, self._keep))
+        if not is_filtered:
+            self._filter.install(rules)
+        elif self._guard:
+            self._filter.set_peers(self._guard.peers)  # since these rules were made it may have followed another file
         if self._guard and self._guard.shared:
             self._senders = Senders(self._table, {name: interface_index(name) for name in self._guard.shared})
-        if self._keeping:
-            self._keeping.uplink.start()
+        return self._go_on(sessions)
 
     def reach(self, peers: Iterable[IPv6Address]) -> None:
         """Have a tunnel to each of these, too, and let these and nobody else signal.
@@ -200,20 +212,48 @@ class LinuxDataPlane:
             drops[reason] = drops.get(reason, 0) + count
         return drops
 
-    def close(self) -> None:
+    def close(self, *, keep: bool = False) -> None:
         """See DataPlane.close; what a crash in between would leave, the next start removes."""
-        self._filter.remove()
+        if not keep:
+            self._filter.remove()
         if self._keeping:
             self._keeping.end()
-        reconcile.remove_all(self._ipr, self._role.protocol)
-        tunnels.ensure(self._ipr, self._role.device_prefix, IPv6Address("::"), set())
-        if self._access:
-            self._access.release()
+        if not keep:
+            self._remove()
         if self._senders:
             self._senders.close()
         self._peers.close()
         self._route_socket.close()
         self._ipr.close()
+
+    def descriptors(self) -> dict[str, int]:
+        """See DataPlane.descriptors."""
+        return self._keeping.descriptors() if self._keeping else {}
+
+    def _go_on(self, sessions: Sequence[Forward]) -> int:
+        """The sessions are forwarded so, whatever of it is there already; returns how many strays went."""
+        wanted = {forward.hnps: forward.forwarding for forward in sessions if forward.forwarding}
+        self._names.update((forward.hnps, forward.mn_id) for forward in sessions)
+        self._listed.update((session, self._listing(session, forwarding)) for session, forwarding in wanted.items())
+        strays = adoption.install(wanted, self._listed, self._paths, self._route_socket, self._keeping)
+        for session, forwarding in wanted.items():
+            self._remember(session, forwarding)
+        if self._senders:
+            self._senders.adopt({session: station_of(forwarding) for session, forwarding in wanted.items()})
+        if self._keeping:
+            adoption.resume(wanted, self._keeping)
+        ways = [self._paths.installed(hnp, wanted[session]) for session in wanted for hnp in session]
+        installed = {*chain(*ways), *(Route(pool, routes.LAST_METRIC) for pool in self._pools)}
+        if self._local_routing:
+            installed |= {Rule(EVERYTHING, name, routes.LOCAL_TABLE) for name in self._access_interfaces}
+        tables = {*self._peers.tables.values()}
+        return strays + reconcile.remove_strays(self._ipr, self._role.protocol, installed, tables)
+
+    def _remove(self) -> None:
+        reconcile.remove_all(self._ipr, self._role.protocol)
+        tunnels.ensure(self._ipr, self._role.device_prefix, IPv6Address("::"), set())
+        if self._access:
+            self._access.release()
 
     def _mend(self) -> None:
         """A tunnel that somebody has deleted is made anew, and with it what the kernel has thrown away."""

@@ -7,7 +7,7 @@ round trip costs 300 µs, ten times that under emulation; an encoded message cos
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pyroute2.netlink import nlmsg
 
@@ -19,8 +19,9 @@ ATTRIBUTE = struct.Struct("=HH")  # length, type
 NESTED = 0x8000
 GENERIC = struct.Struct("!BBH")  # nfgenmsg, of netfilter's messages: family, version, resource
 ERROR = struct.Struct("=i")
-NLMSG_ERROR = 2
+NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK = 0x001, 0x004
+NLM_F_DUMP = 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 
 
@@ -87,3 +88,11 @@ class RouteSocket:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Kind, and where the payload starts and ends, of each attribute; nested ones are named by their kind alone."""
+    while start + ATTRIBUTE.size <= end:
+        length, kind = ATTRIBUTE.unpack_from(data, start)
+        yield kind & ~NESTED, start + ATTRIBUTE.size, start + length
+        start += max((length + 3) & ~3, ATTRIBUTE.size)

@@ -33,7 +33,7 @@ CFG_CMD, CFG_PARAMS, CFG_QUEUE_MAXLEN, CFG_MASK, CFG_FLAGS = 1, 2, 3, 4, 5
 CMD_BIND, CMD_UNBIND = 1, 2
 COPY_META, COPY_PACKET = 1, 2
 FAIL_OPEN, GSO = 0x1, 0x4
-DROP, ACCEPT = 0, 1
+DROP, ACCEPT, REPEAT = 0, 1, 4
 EVERY_ID = 0x7FFFFFFF  # ids are compared modulo 2^32; a queue is bound anew long before it has seen so many
 PRIVILEGED_RECEIVE_BUFFER = 33  # SO_RCVBUFFORCE
 SOCKET_FILTER = 26  # SO_ATTACH_FILTER
@@ -121,13 +121,21 @@ def states() -> dict[int, QueueState]:
 
 
 class QueueSocket:
-    """The owner of queues. With `silent` the kernel's notice of each packet is thrown away before it gets here."""
+    """The owner of queues. With `silent` the kernel's notice of each packet is thrown away before it gets here.
 
-    def __init__(self, *, silent: bool, receive_buffer: int | None = None) -> None:
+    `inherited` is the descriptor of the one that an earlier life of the daemon had: its queues are still there.
+    """
+
+    def __init__(self, *, silent: bool, receive_buffer: int | None = None, inherited: int | None = None) -> None:
+        self._sequence = 0
+        self.is_inherited = inherited is not None
+        if inherited is not None:
+            self._socket = socket.socket(fileno=inherited)
+            self.forget_notices()
+            return
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_NETFILTER
         )
-        self._sequence = 0
         if receive_buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, PRIVILEGED_RECEIVE_BUFFER, receive_buffer)
         if silent:
@@ -182,6 +190,17 @@ class QueueSocket:
                 continue
             if notice := _parse(data):
                 yield notice
+
+    def forget_notices(self) -> None:
+        """What was announced, or answered, and not read is of no use to a later life."""
+        while True:
+            try:
+                self._socket.recv(1 << 12)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
 
     def close(self) -> None:
         self._socket.close()

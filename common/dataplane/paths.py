@@ -1,11 +1,12 @@
 """The way of a session's packets as netlink messages: routes, neighbour entry and source rule of each prefix."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address, IPv6Network
 
 from common.actions import Drop, Forwarding, ToAccess, ToPeer
 from common.dataplane import routes
+from common.dataplane.reconcile import Installed, Neighbour, Route, Rule
 from common.errors import DataPlaneError
 
 
@@ -67,6 +68,19 @@ class Paths:
                 if index := interface_index(interface, missing_ok=True):
                     messages.append(routes.forget_node(protocol, index, mac))
         return messages
+
+    def installed(self, hnp: IPv6Network, forwarding: Forwarding) -> Iterator[Installed]:
+        """What a prefix that is forwarded so has in the kernel."""
+        yield Route(hnp, routes.HNP_METRIC)
+        if self._way_back(forwarding):
+            yield Route(hnp, routes.GIVE_BACK_METRIC)
+        if rule := self._rule(forwarding):
+            yield Rule(hnp, *rule)
+        if self._local(forwarding):
+            yield Route(hnp, routes.HNP_METRIC, routes.LOCAL_TABLE)
+        match forwarding.downlink:
+            case ToAccess(interface, bytes(mac)):
+                yield Neighbour(interface_index(interface), IPv6Address(routes.link_local_of(mac)))
 
     def _downlink(self, hnp: IPv6Network, wanted: Forwarding) -> list[bytearray]:
         match wanted.downlink:

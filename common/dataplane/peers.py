@@ -43,7 +43,7 @@ class PeerTunnels:
 
     def prepare_tables(self, ipr: IPRoute) -> None:
         """Have a table for each. Raises NetlinkError."""
-        for number, peer in enumerate(self.indexes):
+        for number, peer in enumerate(sorted(self.indexes)):
             self.tables[peer] = TUNNEL_TABLE + number
             self._fill_table(ipr, peer)
 
@@ -56,7 +56,11 @@ class PeerTunnels:
                 "priority": routes.LOCAL_TABLE,
                 "protocol": self._protocol,
             }
-            ipr.rule("add", family=socket.AF_INET6, action="to_tbl", **what)
+            try:
+                ipr.rule("add", family=socket.AF_INET6, action="to_tbl", **what)
+            except NetlinkError as error:
+                if error.code != errno.EEXIST:  # an earlier life has left it
+                    raise
 
     def device(self, peer: IPv6Address) -> str:
         """The name of the tunnel to a peer."""

@@ -25,6 +25,14 @@ class Senders:
         if wanted:
             self._bound[session] = wanted
 
+    def adopt(self, stations: Mapping[Session, tuple[str | None, bytes | None]]) -> None:
+        """These and no others are where they were, of what an earlier life has left."""
+        for session, station in stations.items():
+            self.path(session, *station)
+        bound = frozenset[Element]().union(*self._bound.values())
+        strays = {element for name in ("guarded", "bound") for element in self._elements.listed(name)} - bound
+        self._elements.change(remove=list(strays))
+
     def close(self) -> None:
         self._elements.close()
 

@@ -43,8 +43,9 @@ class Strays:
         reason: str,
         patience: float,
         clock: Callable[[], float] = time.monotonic,
+        inherited: int | None = None,
     ) -> None:
-        self.socket = QueueSocket(silent=False, receive_buffer=RECEIVE_BUFFER)
+        self.socket = QueueSocket(silent=False, receive_buffer=RECEIVE_BUFFER, inherited=inherited)
         self._queue = queue
         self._length = length
         self._judge = judge
@@ -56,8 +57,18 @@ class Strays:
         self._drops: Counter[str] = Counter()
 
     def prepare(self) -> None:
-        """Have the queue. Raises DataPlaneError."""
+        """Have the queue, unless it is inherited. Raises DataPlaneError."""
+        if self.socket.is_inherited and self._queue in nfqueue.states():
+            return
         self.socket.demand([nfqueue.bind(self._queue, self._length, IPV6_HEADER_LENGTH)])
+
+    def resume(self) -> None:
+        """What an earlier life has left in the queue is announced once more, in order.
+
+        Each packet begins anew with the rules that led it here. That it was announced before is forgotten first.
+        """
+        self.socket.forget_notices()
+        self.socket.tell([nfqueue.verdict_on_all(self._queue, nfqueue.REPEAT, acknowledge=False)])
 
     def read(self) -> None:
         """Judge what has come since the last call; what is too much for one turn of an event loop is left."""

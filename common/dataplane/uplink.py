@@ -4,9 +4,10 @@ A link on which nobody has a path has its gate closed before anybody comes: an M
 magd. The gate opens when the first path of the link is there; the filter behind it judges what is let go, as always.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from struct import pack
 
+from common.dataplane import nfqueue
 from common.dataplane.elements import Element
 from common.dataplane.gates import Gate, Gates
 from common.dataplane.hold import Session
@@ -26,7 +27,20 @@ class UplinkGates:
 
     def prepare(self) -> None:
         """Have the queues. Raises DataPlaneError."""
-        self._gates.prepare((gate.queue for gate in self._by_name.values()), LENGTH)
+        there = self._gates.inherited()
+        self._gates.prepare((gate.queue for gate in self._by_name.values() if gate.queue not in there), LENGTH)
+
+    def adopt(self, listed: Collection[Element]) -> list[Element]:
+        """In an earlier life the gates with these elements were closed, and may have packets; their elements."""
+        states, inherited, elements = nfqueue.states(), self._gates.inherited(), list[Element]()
+        for gate in self._by_name.values():
+            if gate.elements[-1] in listed:
+                self._gates.adopt(gate, states[gate.queue])
+                elements += gate.elements
+            elif gate.queue in inherited:  # it may have been about to be made anew
+                self._gates.dismiss(gate.queue)
+                self._gates.prepare([gate.queue], LENGTH)
+        return elements
 
     def start(self) -> None:
         """Close every gate."""

@@ -11,6 +11,7 @@ It is the old MAG's answer (CR-ack) to the PBA of its de-registration, or its BR
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 from math import inf
+from typing import Any
 
 from common.actions import Action, Forwarding, Note, Send, ToPeer
 from common.contexts import ContextRefused, Limits, nmag_address
@@ -31,6 +32,7 @@ from common.mh.messages import (
     Status,
     UpdateFlag,
 )
+from common.records import Moment, Recorded, Table
 from lmad.binding_cache import BindingCache, BindingCacheEntry, State
 from lmad.checks import Refusal
 from lmad.config import LmadConfig
@@ -58,7 +60,7 @@ class Handover:
     giver: IPv6Address
     returning: bool = True
     closing: frozenset[IPv6Address] = frozenset()
-    resend_at: float = inf
+    resend_at: Moment = inf
     retries: int = 0
 
     @property
@@ -78,10 +80,11 @@ class ContextReflector(Pmipv6):
     """Which MAGs speak the extension is learnt: whoever sends the context flag, until it answers a Binding Error."""
 
     holds = True
+    handover_kind = Handover
 
     def __init__(self, config: LmadConfig) -> None:
         super().__init__(config)
-        self._speakers: set[IPv6Address] = set()
+        self._speakers: Recorded[IPv6Address, bool] = Recorded()
         self._sequence = 0
 
     def follow(self, config: LmadConfig) -> None:
@@ -92,6 +95,9 @@ class ContextReflector(Pmipv6):
         )
         self._mags = frozenset(mag.address for mag in config.mag)
         self._strict = self._options.order == "strict"
+
+    def tables(self) -> tuple[Table[Any, Any], ...]:
+        return (Table("speaker", self._speakers, IPv6Address, bool),)
 
     def forwarding(self, bce: BindingCacheEntry) -> Forwarding:
         handover = _handover(bce)
@@ -118,7 +124,7 @@ class ContextReflector(Pmipv6):
         """Section 3.3: the Proxy BCE becomes a CCE."""
         if not pbu.flags & UpdateFlag.CONTEXT:
             return super().deregistered(replace(bce, handover=None), pbu, now)
-        self._speakers.add(bce.proxy_coa)
+        self._speakers[bce.proxy_coa] = True
         try:
             self._limits.check(pbu.contexts)
             nmag = nmag_address(pbu.contexts)
@@ -177,7 +183,7 @@ class ContextReflector(Pmipv6):
         self, before: BindingCacheEntry | None, after: BindingCacheEntry, pbu: ProxyBindingUpdate
     ) -> list[Action]:
         if pbu.flags & UpdateFlag.CONTEXT:
-            self._speakers.add(after.proxy_coa)
+            self._speakers[after.proxy_coa] = True
         handover, old = _handover(after), _handover(before)
         if handover is None or before is None or (handover is old and after.state is before.state):
             return []
@@ -197,7 +203,7 @@ class ContextReflector(Pmipv6):
             case BindingRevocationAck(mn_id=MnId() as mn_id):
                 return self._revoked(source, mn_id, cache)
             case BindingError():
-                self._speakers.discard(source)
+                self._speakers.pop(source, None)
                 return None, [Note("context-not-supported", peer=source)]
         return None
 

@@ -9,6 +9,7 @@ ends as a de-registered one does. Nothing is ever held here.
 from dataclasses import dataclass, fields, replace
 from ipaddress import IPv6Address
 from math import inf
+from typing import Any
 
 from common.actions import Action, Note, Send
 from common.mh.messages import (
@@ -24,6 +25,7 @@ from common.mh.messages import (
     ReverseProxyBindingUpdate,
     Status,
 )
+from common.records import Moment, Recorded, Table
 from lmad.binding_cache import BindingCache, BindingCacheEntry, State
 from lmad.checks import Refusal
 from lmad.config import LmadConfig
@@ -45,9 +47,9 @@ class Handover:
     pmag: IPv6Address
     nmag: IPv6Address
     asked: FastProxyBindingUpdate
-    expires: float
+    expires: Moment
     cancelled: bool = False
-    resend_at: float
+    resend_at: Moment
     retries: int = 0
 
     @property
@@ -62,11 +64,16 @@ class Handover:
 class FastHandover(Pmipv6):
     """Which MAGs do not speak it is learnt: whoever answers a Binding Error, until it says something of the scheme."""
 
+    handover_kind = Handover
+
     def __init__(self, config: LmadConfig) -> None:
         super().__init__(config)
         self._mags = frozenset(mag.address for mag in config.mag)
         self._max_lifetime = config.lma.max_lifetime
-        self._lacking: set[IPv6Address] = set()
+        self._lacking: Recorded[IPv6Address, bool] = Recorded()
+
+    def tables(self) -> tuple[Table[Any, Any], ...]:
+        return (Table("lacks-fast-handover", self._lacking, IPv6Address, bool),)
 
     def as_update(self, message: Message) -> ProxyBindingUpdate | None:
         """A Fast PBU is judged as a PBU is (RFC 5213 section 5.3.1)."""
@@ -80,7 +87,7 @@ class FastHandover(Pmipv6):
     ) -> BindingCacheEntry | Refusal | None:
         """A Fast PBU that passed the checks; as with a de-registration only the serving MAG is answered (5.3.5)."""
         assert isinstance(message, FastProxyBindingUpdate)
-        self._lacking.discard(source)
+        self._lacking.pop(source, None)
         nmag = message.nmag
         if bce is None or bce.state is not State.REGISTERED:
             return None
@@ -139,7 +146,7 @@ class FastHandover(Pmipv6):
     def received(self, source: IPv6Address, message: Message, cache: BindingCache, now: float) -> Change | None:
         match message:
             case ReverseProxyBindingAck(mn_id=MnId() as mn_id):
-                self._lacking.discard(source)
+                self._lacking.pop(source, None)
                 for bce in cache.of(mn_id):
                     handover = _handover(bce)
                     if handover and (handover.nmag, handover.asked.sequence) == (source, message.sequence):
@@ -190,7 +197,7 @@ class FastHandover(Pmipv6):
 
     def _not_supported(self, source: IPv6Address, cache: BindingCache) -> Change:
         """A MAG that does not know the message: it gets none again, and plain PMIPv6 does what was asked."""
-        self._lacking.add(source)
+        self._lacking[source] = True
         note = Note("fast-handover-not-supported", peer=source)
         for bce in cache:
             handover = _handover(bce)

@@ -5,18 +5,25 @@ The base of every scheme: what another one does differently it overrides here, a
 
 from dataclasses import replace
 from ipaddress import IPv6Address
+from typing import Any
 
 from common.actions import Action, Drop, Forwarding, ToPeer
 from common.mh.messages import Message, ProxyBindingAck, ProxyBindingUpdate
+from common.records import Table
 from lmad.binding_cache import BindingCache, BindingCacheEntry, State
 from lmad.checks import Refusal
 from lmad.config import LmadConfig
 
 
 class Pmipv6:
-    """The anchor's half. `holds`: whether it makes packets wait at the anchor."""
+    """The anchor's half.
+
+    `holds`: whether it makes packets wait at the anchor. `handover_kind` is the class of what it puts into
+    `BindingCacheEntry.handover`.
+    """
 
     holds = False
+    handover_kind: type | None = None
 
     def __init__(self, config: LmadConfig) -> None:
         self.follow(config)
@@ -24,6 +31,10 @@ class Pmipv6:
     def follow(self, config: LmadConfig) -> None:
         """Go on by another configuration; only what config.RELOADABLE lists may differ."""
         self._min_delay_before_bce_delete = config.lma.min_delay_before_bce_delete
+
+    def tables(self) -> tuple[Table[Any, Any], ...]:
+        """What the scheme remembers besides `BindingCacheEntry.handover`."""
+        return ()
 
     def forwarding(self, bce: BindingCacheEntry) -> Forwarding:
         """How the kernel treats the session's packets; a function of the entry alone."""

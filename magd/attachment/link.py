@@ -2,17 +2,26 @@
 
 import asyncio
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from common.dataplane.access import LinkMonitor, has_carrier
 
 
 class LinkSource:
-    """Calls `up(interface)` and `down(interface)` when the carrier of an access interface changes."""
+    """Calls `up(interface)` and `down(interface)` when the carrier of an access interface changes.
 
-    def __init__(self, interfaces: tuple[str, ...], up: Callable[[str], None], down: Callable[[str], None]) -> None:
+    Those that are `occupied` by MNs of an earlier life of the daemon are taken to have had one, the others not.
+    """
+
+    def __init__(
+        self,
+        interfaces: tuple[str, ...],
+        up: Callable[[str], None],
+        down: Callable[[str], None],
+        occupied: Collection[str] = (),
+    ) -> None:
         self._monitor = LinkMonitor()
-        self._carrier = dict.fromkeys(interfaces, False)
+        self._carrier = {interface: interface in occupied for interface in interfaces}
         self._up, self._down = up, down
 
     def start(self) -> None:

@@ -5,9 +5,11 @@ The base of every scheme: what another one does differently it overrides here, a
 
 from dataclasses import replace
 from ipaddress import IPv6Address
+from typing import Any
 
 from common.actions import Action, Forwarding, ToAccess
 from common.mh.messages import FastProxyBindingUpdate, Message, ProxyBindingAck, ProxyBindingUpdate
+from common.records import Table
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, State, Step, unserved
 from magd.config import MagdConfig
 from magd.numbering import Numbering
@@ -36,6 +38,10 @@ class Pmipv6:
     def hold_packets(config: MagdConfig) -> int | None:
         """How many packets may wait for one MN; None: none ever does."""
         return None
+
+    def tables(self) -> tuple[Table[Any, Any], ...]:
+        """What the scheme remembers besides the entries."""
+        return ()
 
     def forwarding(self, entry: BindingUpdateListEntry) -> Forwarding | None:
         """How the kernel treats the MN's packets; a function of the entry alone.

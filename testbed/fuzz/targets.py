@@ -56,10 +56,11 @@ class Octets:
     sent: int = 0
     latest: deque[tuple[bytes, str]] = field(default_factory=lambda: deque(maxlen=32))
 
-    def recvfrom(self, _size: int) -> tuple[bytes, tuple[str, int]]:
+    def recvmsg(self, _size: int, _room: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, tuple[str, int]]:
         if not self.arrived:
             raise BlockingIOError
-        return self.arrived.popleft()
+        data, address = self.arrived.popleft()
+        return data, [], 0, address  # of when it came nothing is said: now
 
     def sendto(self, data: bytes, address: tuple[str, int]) -> None:
         self.sent += 1

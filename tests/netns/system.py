@@ -12,7 +12,7 @@ from typing import Any
 
 from common.control import ask
 from testbed.lab import Lab
-from testbed.node import Node, Readiness, wait_until
+from testbed.node import Node, wait_until
 from testbed.topology import LMAA
 from testbed.visit import LabSpec
 
@@ -30,18 +30,30 @@ Edits = Mapping[str, Sequence[tuple[str, str]]]
 
 
 class SystemLab(Lab):
-    """A Lab; `edits` replaces texts in configuration files, by node; `before` is what a node has without its daemon."""
+    """A Lab; `edits` replaces texts in configuration files, by node; `before` is what a node has without its daemon.
 
-    def __init__(self, spec: LabSpec | None = None, edits: Edits | None = None) -> None:
+    Daemons that are `persistent` have a state directory each.
+    """
+
+    def __init__(self, spec: LabSpec | None = None, edits: Edits | None = None, *, persistent: bool = False) -> None:
         super().__init__(spec or LabSpec())
         self._edits = edits or {}
+        self._persistent = persistent
         self.before: dict[str, dict[str, str]] = {}
+
+    def __exit__(self, *raised: object) -> None:
+        if raised[0]:  # pytest shows it with the failure
+            for log in sorted([*(self.records / "logs").glob("*.log"), *(self.records / "journals").glob("*.jsonl")]):
+                print(f"-- {log.name}", *log.read_text().splitlines()[-40:], sep="\n")
+        self.down()
 
     def _configuration(self, node: str) -> str:
         text = super()._configuration(node)
         for old, new in self._edits.get(node, ()):
             assert old in text, (old, text)
             text = text.replace(old, new)
+        if self._persistent:
+            text = text.replace("\njournal =", f'\nstate_directory = "{self.directory / node}"\njournal =', 1)
         return text
 
     def _start_daemons(self) -> None:
@@ -57,7 +69,7 @@ class SystemLab(Lab):
         eventually(lambda: len(self.nodes[node].run(show).splitlines()) == wires, f"{node} is not at rest")
 
     def end(self, node: str, how: int = SIGTERM) -> int:
-        """End the daemon of that node and return its exit code."""
+        """End the daemon of that node and return its exit code; what it gave away to be kept is kept."""
         daemon = self.daemons.pop(node)
         if how == SIGKILL:
             daemon.kill()
@@ -67,12 +79,8 @@ class SystemLab(Lab):
 
     def start(self, node: str) -> None:
         """Start the daemon of that node again and return when it serves."""
-        readiness = Readiness(self.directory / f"{node}.again")
-        try:
-            self.daemons[node] = self._start_daemon(node, "lmad" if node == "lma" else "magd", readiness.path)
-            readiness.wait(self.daemons[node])
-        finally:
-            readiness.close()
+        self._start_daemon(node)
+        self.readiness[node].wait(self.daemons[node])
 
     def show(self, node: str, subject: str) -> Any:
         return ask(self.control_socket(node), "show", subject=subject)

@@ -1,0 +1,57 @@
+"""What a mobile access gateway remembers of an earlier life, and how it goes on with that."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from common.actions import Forward
+from common.mh.messages import MnId
+from common.records import Recorded, Table
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, State
+from magd.config import MagdConfig
+from magd.mag import MobileAccessGateway
+
+OF_EVERY_SCHEME = SERVED | {State.REGISTERING, State.DEREGISTERING}
+
+
+def tables(core: MobileAccessGateway, scheme: str) -> tuple[Table[Any, Any], ...]:
+    """All that is stored, as tables of the running core; `scheme` is the name of the core's."""
+    about: Recorded[str, str] = Recorded()
+    about["scheme"] = scheme
+    return (
+        Table("about", about, str, str),
+        Table("binding-update", core.binding_update_list.entries, tuple[MnId, bytes | None], BindingUpdateListEntry),
+        *core.scheme.tables(),
+    )
+
+
+def adopt(
+    core: MobileAccessGateway,
+    loaded: Mapping[str, Mapping[Any, Any]],
+    config: MagdConfig,
+    now: float,
+) -> list[Forward]:
+    """Go on with every MN that the configuration still has a place for; how the kernel is to forward its packets.
+
+    What the LMA thinks of them by now is asked at once, by a refresh. Whether they are still on their links is for the
+    attachment sources to say.
+    """
+    forwards: list[Forward] = []
+    same_scheme = loaded["about"].get("scheme") == config.mag.scheme
+    for entry in loaded["binding-update"].values():
+        on_a_link_of_ours = entry.interface in {"", *config.mag.access_interfaces}
+        known = on_a_link_of_ours and entry.lma in config.lmas and core.has_profile(entry.mn_id)
+        if not known or entry.state is State.REFUSED or not (same_scheme or entry.state in OF_EVERY_SCHEME):
+            continue  # one that was refused is asked for anew when its link has a carrier
+        adopted = replace(entry, refresh_at=now) if entry.state in SERVED else entry
+        core.binding_update_list.store(adopted)
+        if forwarding := core.scheme.forwarding(adopted):
+            forwards.append(Forward(entry.mn_id, entry.hnps, forwarding))
+    for table in core.scheme.tables():
+        table.rows.update(loaded[table.name])
+    return forwards
+
+
+def occupied(core: MobileAccessGateway) -> frozenset[str]:
+    """The access links that somebody is on, as far as we know."""
+    return frozenset(entry.interface for entry in core.binding_update_list.values() if entry.present)

@@ -1,0 +1,345 @@
+"""kill -9 at random moments of handovers, with packets flowing: nothing is half-installed after the restart.
+
+Every daemon is killed fifty times, at a moment of its own around each handover, and started again at once. What waits
+in the kernel is kept by whoever started it, as a service manager does (FDSTORE). Then nothing is lost, whoever died:
+what a daemon decided is stored before anything follows from it, kernels forward and hold on their own meanwhile, and
+messages that nobody was there to hear are sent again.
+"""
+
+import json
+import random
+import socket
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from heapq import heappush
+from ipaddress import IPv6Address
+from signal import SIGKILL
+from typing import Any, Self
+
+import pytest
+
+from common.dataplane.tunnels import device_name
+from testbed.node import Node
+from testbed.topology import LMAA
+from testbed.visit import LabSpec
+from tests.netns.system import SystemLab, differences, eventually, traces
+
+pytestmark = pytest.mark.netns
+
+KILLS = 50
+SEED = 6
+INTERVAL_S = 0.01
+L2_S = 0.05
+AROUND_S = (-0.1, 0.4)  # when a daemon is killed, from the moment the MN leaves
+PORT = 7000
+ETH_P_ALL = 3
+HEADERS = 48  # octets of IPv6 and UDP
+FOREVER_S = 60.0
+LASTING = ("uplink-not-from-serving-mag", "uplink-without-binding", "hold-bytes")
+
+
+@dataclass
+class Flow:
+    """Numbered packets from one socket to an address; `received` as they came."""
+
+    sender: socket.socket
+    receiver: socket.socket
+    target: tuple[str, int]
+    sent: int = 0
+    received: list[int] = field(default_factory=list)
+    on_air: set[int] = field(default_factory=set)  # what has left a MAG for the MN
+
+    def send(self) -> None:
+        self.sender.sendto(self.sent.to_bytes(4), self.target)
+        self.sent += 1
+
+    def read(self) -> None:
+        while True:
+            try:
+                self.received.append(int.from_bytes(self.receiver.recv(64)))
+            except BlockingIOError:
+                return
+
+    def report(self) -> dict[str, int]:
+        different = set(self.received)
+        return {
+            "sent": self.sent,
+            "lost": self.sent - len(different | self.on_air),
+            "lost_on_air": len(self.on_air - different),
+            "duplicated": len(self.received) - len(different),
+            "reordered": sum(later < earlier for earlier, later in zip(self.received, self.received[1:], strict=False)),
+        }
+
+
+class Traffic:
+    """Both ways, a packet each `INTERVAL_S` for each MN; the uplink pauses while its MN is on no link."""
+
+    def __init__(self, lab: SystemLab, addresses: dict[str, IPv6Address]) -> None:
+        self._undo = ExitStack()
+        self.off_air: set[str] = set()
+        self.downlink: dict[str, Flow] = {}
+        self.uplink: dict[str, Flow] = {}
+        for number, (mn, address) in enumerate(addresses.items()):
+            cn, here = self._udp(lab.nodes["cn"], PORT + number), self._udp(lab.nodes[mn], PORT)
+            self.downlink[mn] = Flow(cn, here, (str(address), PORT))
+            self.uplink[mn] = Flow(here, cn, (str(lab.topology.addresses["cn"]), PORT + number))
+        self._taps = {
+            self._tap(lab.nodes[mag], lab.topology.mn(mn).access_interface): self.downlink[mn]
+            for mn in addresses
+            for mag in lab.topology.mags
+        }
+        self._next = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    def until(self, moment: float) -> None:
+        while (now := time.monotonic()) < moment:
+            if now < self._next:
+                time.sleep(min(self._next, moment) - now)
+                continue
+            self._next = now + INTERVAL_S
+            for mn, flow in self.downlink.items():
+                flow.send()
+                if mn not in self.off_air:
+                    self.uplink[mn].send()
+            self._read()
+
+    def drain(self) -> None:
+        """Nothing more is sent; what is under way arrives."""
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            time.sleep(INTERVAL_S)
+            self._read()
+
+    def reports(self) -> dict[str, dict[str, int]]:
+        ways = {"downlink": self.downlink, "uplink": self.uplink}
+        return {f"{way} {mn}": flow.report() for way, flows in ways.items() for mn, flow in flows.items()}
+
+    def _read(self) -> None:
+        for flow in (*self.downlink.values(), *self.uplink.values()):
+            flow.read()
+        for tap, flow in self._taps.items():
+            while frame := _next(tap):
+                packet, (_, _, direction, *_) = frame
+                if (
+                    direction == socket.PACKET_OUTGOING
+                    and packet[6] == socket.IPPROTO_UDP
+                    and len(packet) == HEADERS + 4
+                ):
+                    flow.on_air.add(int.from_bytes(packet[HEADERS:]))
+
+    def _tap(self, node: Node, interface: str) -> socket.socket:
+        """What goes out of an access link of a MAG: a frame that left when nobody was there any more is lost on air."""
+        with node.inside():
+            tap = self._undo.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)))
+        tap.bind((interface, ETH_P_ALL))
+        tap.setblocking(False)
+        return tap
+
+    def _udp(self, node: Node, port: int) -> socket.socket:
+        with node.inside():
+            made = self._undo.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+        made.bind(("::", port))
+        made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        return made
+
+
+def _next(tap: socket.socket) -> Any:
+    try:
+        return tap.recvfrom(2048)
+    except BlockingIOError:
+        return None
+
+
+def installed(lab: SystemLab, node: str) -> set[tuple[str, ...]]:
+    """What bears lmad's or magd's marks in a node: routes of prefixes, source rules, neighbours, elements of sets."""
+    protocol = "213" if node == "lma" else "214"
+    run = lab.nodes[node].run
+    found: set[tuple[str, ...]] = set()
+    for route in json.loads(run(["ip", "-j", "-6", "route", "show", "proto", protocol])):
+        if not route["dst"].endswith("/36"):
+            found.add(("route", route["dst"], route["dev"]))
+    for rule in json.loads(run(["ip", "-j", "-6", "rule"])):
+        if rule.get("protocol") == protocol:
+            found.add(("rule", f"{rule['src']}/{rule['srclen']}", rule["iif"]))
+    for neighbour in json.loads(run(["ip", "-j", "-6", "neigh", "show", "nud", "permanent"])):
+        found.add(("neighbour", neighbour["dev"], neighbour["lladdr"]))
+    table = "context_reflector_lmad" if node == "lma" else "context_reflector_magd"
+    for item in json.loads(run(["nft", "-j", "list", "table", "ip6", table]))["nftables"]:
+        for kind in ("set", "map"):
+            for element in item.get(kind, {}).get("elem", ()):
+                if item[kind]["name"] not in ("waiting", "queue_of_link"):
+                    found.add(("element", item[kind]["name"], str(element)))
+    return found
+
+
+def wanted(lab: SystemLab, node: str) -> set[tuple[str, ...]]:
+    """The same, from what the daemon says of its sessions; of none that is held."""
+    found: set[tuple[str, ...]] = set()
+    if node == "lma":
+        for each in lab.show("lma", "bindings"):
+            tunnel = device_name("pml", LMAA, IPv6Address(each["proxy_coa"]))
+            found |= {("route", hnp, tunnel) for hnp in each["hnps"]}
+        return found
+    tunnel = device_name("pmg", IPv6Address(str(lab.topology.addresses[node])), LMAA)
+    for each in lab.show(node, "mobile-nodes"):
+        for hnp in each["hnps"]:
+            found |= {
+                ("route", hnp, each["interface"]),
+                ("route", hnp, tunnel),
+                ("rule", hnp, each["interface"]),
+                ("neighbour", each["interface"], each["mn_ll_id"]),
+                ("element", "served", str(int(IPv6Address(hnp.split("/")[0])) >> 64)),
+            }
+    return found
+
+
+class Reaper:
+    """Kills daemons and starts them again, while traffic goes on."""
+
+    def __init__(self, lab: SystemLab, traffic: Traffic) -> None:
+        self._lab = lab
+        self._traffic = traffic
+        self.starting: set[str] = set()
+        self.kills = 0
+        self.drops: Counter[tuple[str, str]] = Counter()
+
+    def kill(self, node: str) -> None:
+        if node in self.starting:
+            self._wait_for(node)
+        self.count(node)
+        assert self._lab.end(node, SIGKILL) == -SIGKILL
+        self.kills += 1
+        self._lab._start_daemon(node)
+        self.starting.add(node)
+
+    def count(self, node: str) -> None:
+        """The drops that the daemon knows of: those in nftables outlive it, those of queues are of this life."""
+        for reason, count in self._lab.counters(node).items():
+            if reason.startswith("kernel-dropped") and count:
+                if reason.removeprefix("kernel-dropped-") in LASTING:
+                    self.drops[node, reason] = count
+                else:
+                    self.drops[node, reason] += count
+
+    def all_serve(self) -> None:
+        while self.starting:
+            self._wait_for(next(iter(self.starting)))
+
+    def _wait_for(self, node: str) -> None:
+        process, readiness = self._lab.daemons[node], self._lab.readiness[node]
+        while not self._is_ready(node):
+            self._traffic.until(time.monotonic() + INTERVAL_S)
+            process.require_alive()
+        assert readiness.kept
+        self.starting.discard(node)
+
+    def _is_ready(self, node: str) -> bool:
+        readiness = self._lab.readiness[node]
+        ready = False
+        while readiness.pending():
+            ready |= readiness.read()
+        return ready
+
+
+def test_daemons_killed_at_random_moments_lose_nothing() -> None:
+    chance = random.Random(SEED)
+    mags = ("mag1", "mag2")
+    spec = LabSpec(mns=2, scheme="context-reflector")
+    with SystemLab(spec, persistent=True) as lab:
+        mns = [mn.name for mn in lab.topology.mns]
+        where = dict.fromkeys(mns, "mag1")
+        addresses = {mn: lab.settle(mn, mag) for mn, mag in where.items()}
+        began = time.monotonic()
+        with Traffic(lab, addresses) as traffic:
+            reaper = Reaper(lab, traffic)
+            for _ in range(KILLS):
+                mn = chance.choice(mns)
+                target = next(mag for mag in mags if mag != where[mn])
+                events: list[tuple[float, int, str]] = [(0.0, 0, "leave"), (L2_S, 1, "arrive")]
+                for node in ("lma", *mags):
+                    heappush(events, (chance.uniform(*AROUND_S), 2, node))
+                events.sort()
+                start = time.monotonic() - AROUND_S[0]
+                for moment, _, what in events:
+                    traffic.until(start + moment)
+                    if what == "leave":
+                        lab.network.air.detach([mn], {})
+                        traffic.off_air.add(mn)
+                    elif what == "arrive":
+                        lab.network.air.attach({mn: target})
+                        traffic.off_air.discard(mn)
+                        where[mn] = target
+                    else:
+                        reaper.kill(what)
+                reaper.all_serve()
+                deadline = time.monotonic() + FOREVER_S
+                while not served(lab, where):  # of the last handover much may be open when the next one begins
+                    assert time.monotonic() < deadline, (where, lab.show("lma", "bindings"))
+                    traffic.until(time.monotonic() + 2 * INTERVAL_S)
+            while not settled(lab, where):
+                traffic.until(time.monotonic() + 2 * INTERVAL_S)
+            for node in ("lma", *mags):
+                eventually(lambda node=node: installed(lab, node) == wanted(lab, node), f"{node} has not what it wants")  # type: ignore[misc]
+            traffic.drain()
+            took = time.monotonic() - began
+            reports = traffic.reports()
+            for node in ("lma", *mags):
+                reaper.count(node)
+        drops = {f"{node} {reason}": count for (node, reason), count in reaper.drops.items()}
+        print(json.dumps({"kills": reaper.kills, "seconds": round(took, 1), **reports, "drops": drops}))
+        for report in reports.values():
+            assert report["lost"] == report["duplicated"] == 0
+
+
+def test_services_that_are_restarted_in_mid_handover_lose_nothing() -> None:
+    """`on_stop = "keep"`, while the MN is away and its packets are held; later the last stop leaves no trace."""
+    keep = {node: [("\njournal =", '\non_stop = "keep"\njournal =')] for node in ("lma", "mag1", "mag2")}
+    with SystemLab(LabSpec(scheme="context-reflector"), keep, persistent=True) as lab:
+        address = lab.settle("mn", "mag1")
+        with Traffic(lab, {"mn": address}) as traffic:
+            traffic.until(time.monotonic() + 0.2)
+            lab.network.air.detach(["mn"], {})
+            traffic.off_air.add("mn")
+            while not any(hold["packets"] for hold in lab.show("lma", "holds")):
+                traffic.until(time.monotonic() + INTERVAL_S)
+            for node in ("lma", "mag1", "mag2"):
+                assert lab.end(node) == 0
+                lab.start(node)
+            assert [hold["packets"] > 0 for hold in lab.show("lma", "holds")] == [True]
+            assert lab.counters("lma")["adopted"] == 1
+            lab.network.air.attach({"mn": "mag2"})
+            traffic.off_air.clear()
+            while not settled(lab, {"mn": "mag2"}):
+                traffic.until(time.monotonic() + INTERVAL_S)
+            traffic.drain()
+            reports = traffic.reports()
+        for report in reports.values():
+            assert report["lost"] == report["duplicated"] == report["reordered"] == 0, reports
+        lab.network.air.detach(["mn"], {})
+        eventually(lambda: not lab.serving(), "the LMA has not heard that the MN left")
+        for node in ("lma", "mag1", "mag2"):
+            path = lab.directory / f"{node}.toml"
+            path.write_text(path.read_text().replace('on_stop = "keep"\n', ""))
+            assert lab.end(node, SIGKILL) == -SIGKILL
+            lab.start(node)
+            assert lab.end(node) == 0
+            assert differences(lab.before[node], traces(lab.nodes[node])) == {}
+
+
+def served(lab: SystemLab, where: dict[str, str]) -> bool:
+    """Every MN is registered where it is, at both ends."""
+    ids = {lab.topology.mn(mn).mn_id: mag for mn, mag in where.items()}
+    return lab.serving() == ids and all(lab.states(mag).get(mn_id) == "registered" for mn_id, mag in ids.items())
+
+
+def settled(lab: SystemLab, where: dict[str, str]) -> bool:
+    """And no handover is open any more."""
+    return served(lab, where) and not lab.show("lma", "contexts") and not lab.show("lma", "holds")
