@@ -1,5 +1,6 @@
 """Where a run happens: natively when this kernel has what it takes, else in the virtual machine."""
 
+import importlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ class Backend(Protocol):
     def run(self, spec: Mapping[str, Any], progress: Progress, keep: Path | None = None) -> dict[str, Any]:
         """One run's JSON object (`handover.schema.json`); `keep` is where its captures and journals stay."""
 
+    def call(self, function: str, arguments: dict[str, Any], progress: Progress) -> Any:
+        """The result of `module:function(**arguments, progress=...)` there, as JSON leaves it."""
+
 
 class Native:
     """This kernel."""
@@ -36,6 +40,10 @@ class Native:
         with _run_directory(keep) as directory:
             scenario.run({**spec, "clock": self.clock}, directory, progress, self.name, keep is not None)
             return measure(directory)
+
+    def call(self, function: str, arguments: dict[str, Any], progress: Progress) -> Any:
+        module, _, name = function.partition(":")
+        return getattr(importlib.import_module(module), name)(**arguments, progress=progress)
 
 
 class InVm:
@@ -61,6 +69,9 @@ class InVm:
                 return measure(directory)
         finally:
             self._machine.run(["rm", "-rf", GUEST_RUN_DIRECTORY])
+
+    def call(self, function: str, arguments: dict[str, Any], progress: Progress) -> Any:
+        return self._machine.call(function, arguments, progress=progress)
 
 
 @contextmanager

@@ -18,10 +18,9 @@ from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import LMA, MAG, LinuxDataPlane
 from common.mh.messages import MnId
-from testbed.bench_row import Row
+from testbed.bench_row import Progress, Row
 from testbed.node import Node, run, wait_until
 
-Progress = Callable[[str], None]
 LMAA, PROXY_COA = IPv6Address("2001:db8:0:ff::1"), IPv6Address("2001:db8:0:1::1")
 POOL = IPv6Network("2001:db8:1000::/36")
 CN = "2001:db8:cc::2"
@@ -34,12 +33,7 @@ FRAME_OCTETS = 142  # 128 of IPv6
 GENERATOR = "/proc/net/pktgen"
 
 
-def rows(progress: Progress) -> list[Row]:
-    """Every row; a minute or two where the processor is emulated."""
-    return [*release_rows(progress), *forwarding_rows(progress)]
-
-
-def release_rows(progress: Progress) -> list[Row]:
+def hold_rows(progress: Progress) -> list[Row]:
     """How fast packets are taken in and let go: 65,535 of one MN, and those of 1,000 MNs held at once."""
     with _pair(
         Keep(HoldLimits(packets=LONGEST, octets=1 << 30, packets_in_all=1 << 27, octets_in_all=1 << 41))
@@ -67,12 +61,12 @@ def release_rows(progress: Progress) -> list[Row]:
         all_s = time.perf_counter() - began_s
         released_all = pair.sent_down() - before
     return [
-        Row("held for one MN", held, "packets", LONGEST),
-        Row("hold rate", hold_pps, "packets/s", None),
-        Row("release rate, one MN", released / one_s, "packets/s", 200_000),
-        Row("MNs held at once", sessions, "MNs", SESSIONS),
-        Row(f"release rate, {SESSIONS} MNs", released_all / all_s, "packets/s", 200_000),
-        Row(f"release, each of {SESSIONS} MNs", all_s / SESSIONS * 1e6, "us", None, higher_is_better=False),
+        Row("hold-packets-one-mn", held, "packets", LONGEST),
+        Row("hold-rate", hold_pps, "packets/s", None),
+        Row("release-rate-one-mn", released / one_s, "packets/s", 200_000),
+        Row("hold-mns-at-once", sessions, "MNs", SESSIONS),
+        Row(f"release-rate-{SESSIONS}-mns", released_all / all_s, "packets/s", 200_000),
+        Row(f"release-time-each-of-{SESSIONS}-mns", all_s / SESSIONS * 1e6, "us", None, higher_is_better=False),
     ]
 
 
@@ -94,10 +88,10 @@ def forwarding_rows(progress: Progress) -> list[Row]:
                 with_rules[way].append(measure())
                 with pair.without_rules():
                     bare[way].append(measure())
-    rates = [Row(f"forwarding, {way}", statistics.median(with_rules[way]), "packets/s", None) for way in ways]
+    rates = [Row(f"forwarding-{way}", statistics.median(with_rules[way]), "packets/s", None) for way in ways]
     ratios = [
         Row(
-            f"forwarding against a bare ip6tnl, {way}",
+            f"forwarding-{way}-against-bare-ip6tnl",
             statistics.median(with_rules[way]) / statistics.median(bare[way]),
             "",
             0.95,

@@ -1,10 +1,13 @@
 """One figure of `testbed bench`."""
 
+from collections.abc import Callable
 from typing import NamedTuple
+
+Progress = Callable[[str], None]
 
 
 class Row(NamedTuple):
-    """`goal` is None where there is no figure to reach; what is compared with the paper says so in `note`."""
+    """`goal` is None where there is no figure to reach; `note` says on what it was measured, or what it is a part of."""
 
     name: str
     value: float
