@@ -7,7 +7,6 @@ python=$1 environment=$2
 modprobe virtio_blk
 mkdir /run/memory
 mount -t tmpfs -o size=75% memory /run/memory
-mkdir /run/memory/root
 tar -C /run/memory --warning=no-timestamp -xf /dev/vda # a virtual clock starts in the past
 touch /run/memory/etc/ld.so.preload # every program looks for it: found empty here, not missed on the host
 for directory in /usr /etc "$environment"; do
@@ -20,16 +19,17 @@ done
 sysctl -qw net.core.netdev_max_backlog=100000 net.core.rmem_default=8388608 net.core.rmem_max=8388608
 mount -t tmpfs memory /root # programs like to have a home
 # The root directory itself in memory too: each use of one of its links (/lib, /lib64) would be a question to the host.
+mount -t tmpfs memory /mnt
 for entry in /*; do
     if [ -L "$entry" ]; then
-        cp -P "$entry" /run/memory/root/
+        cp -P "$entry" /mnt/
     elif [ -d "$entry" ]; then
-        mkdir "/run/memory/root$entry"
-        mount --rbind "$entry" "/run/memory/root$entry"
+        mkdir "/mnt$entry"
+        [ "$entry" = /mnt ] || mount --rbind "$entry" "/mnt$entry"
     fi
 done
 # A file that is opened, created or only looked for outside of memory holds its program up for as long as the host takes,
 # which on a virtual clock may be seconds. A locale is such files, and so is all that is looked for in /tmp: iperf3 makes
 # one there while its stream starts.
 export HOME=/root TMPDIR=/root LC_ALL=C PYTHONUTF8=1 PYTHONHASHSEED=0 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
-exec chroot /run/memory/root "$python" -m testbed.guest
+exec chroot /mnt "$python" -m testbed.guest
