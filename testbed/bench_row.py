@@ -7,7 +7,7 @@ Progress = Callable[[str], None]
 
 
 class Row(NamedTuple):
-    """`goal` is None where there is no figure to reach; `note` says on what it was measured, or what it is a part of."""
+    """`goal` is None where there is no figure to reach; `note` says what it was measured on, or is a part of."""
 
     name: str
     value: float
