@@ -41,7 +41,7 @@ from common.mh.raw_socket import receive
 from common.persistence import Persistence
 
 LEISURE_DELAY = 0.2  # seconds
-READ_AT_ONCE, SERVE_AT_ONCE = 512, 16  # messages
+READ_AT_ONCE, SERVE_AT_ONCE = 128, 8  # messages
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", Advertise, Solicit)

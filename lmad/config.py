@@ -50,8 +50,8 @@ class Lma(Section, frozen=True, kw_only=True):
     address: IPv6Address
     scheme: SchemeName = "pmipv6"
     prefix_pools: tuple[IPv6Network, ...] = ()
-    signalling_rate: PositiveInt = 5000
-    signalling_burst: PositiveInt = 10000
+    signalling_rate: PositiveInt = 2000
+    signalling_burst: PositiveInt = 4000
     control_socket: Path = Path("/run/context-reflector/lmad.sock")
     journal: Path | None = None
     metrics_address: IPv6Address | None = None

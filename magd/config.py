@@ -55,8 +55,8 @@ class Mag(Section, frozen=True, kw_only=True):
     timestamp_based_approach_in_use: bool = True  # RFC 5213 section 9.3: the same in a whole domain
     verify_presence: bool = True
     dhcpv6: Literal["none", "stateless", "stateful"] = "none"
-    signalling_rate: PositiveInt = 5000
-    signalling_burst: PositiveInt = 10000
+    signalling_rate: PositiveInt = 2000
+    signalling_burst: PositiveInt = 4000
     control_socket: Path = Path("/run/context-reflector/magd.sock")
     journal: Path | None = None
     metrics_address: IPv6Address | None = None

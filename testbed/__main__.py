@@ -16,6 +16,7 @@ from testbed import doctor as doctor_module
 from testbed import interactive, summary
 from testbed.backend import open_backend
 from testbed.compare.command import compare
+from testbed.flood_command import flood
 from testbed.fuzz.command import fuzz
 from testbed.machine import GuestError, MachineError
 from testbed.node import LabError
@@ -168,6 +169,7 @@ def down(lab: str) -> None:
 
 
 main.add_command(compare)
+main.add_command(flood)
 main.add_command(fuzz)
 main.add_command(report)
 main.add_command(watch)

@@ -6,6 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, IPv6
 
 from common.actions import Action, Advertise, Forward, Forwarding, Note, Solicit, ToAccess
 from common.config import LinkLayerId
@@ -19,6 +20,7 @@ from magd.binding_update_list import State
 from magd.config import Mag, MagdConfig, MobileNode
 from magd.mag import MobileAccessGateway
 from magd.presence import eui64_link_local
+from magd.router_advertisement import build
 from tests.domain import LMAA, mac, mag_address, mag_config, mn_id, utc
 from tests.test_mag import HNP, MN, accepted, sent, state
 
@@ -322,3 +324,15 @@ def test_the_list_finds_who_is_due_however_often_entries_change(mag: MobileAcces
         mag.binding_update_list.store(replace(mag.binding_update_list[MN], advertise_at=50.0 + number / 1000))
     assert mag.deadline() == pytest.approx(50.499)
     assert mag.binding_update_list.due(60.0) == [mag.binding_update_list[MN]]
+
+
+@pytest.mark.parametrize(("managed", "other"), [(False, False), (False, True), (True, True)])
+def test_flags_lead_to_dhcpv6_and_away_from_autoconfiguration(managed: bool, other: bool) -> None:
+    """Section 6.11, RFC 4861 section 4.2; prefixes that are withdrawn come along."""
+    packet = IPv6(build((HNP,), 300, 1460, (SECOND,), (managed, other)))
+    advertisement = packet[ICMPv6ND_RA]
+    assert (managed, other) == (advertisement.M, advertisement.O)
+    kept = packet[ICMPv6NDOptPrefixInfo]
+    assert (kept.prefix, kept.validlifetime, kept.A, kept.L) == ("2001:db8:1000::", 300, not managed, 1)
+    lost = kept.payload[ICMPv6NDOptPrefixInfo]
+    assert (lost.prefix, lost.validlifetime, lost.preferredlifetime) == ("2001:db8:1000:1::", 0, 0)
