@@ -145,10 +145,7 @@ class LinuxDataPlane:
         A tunnel that nobody wants any more goes at the next start. Raises DataPlaneError.
         """
         peers = tuple(peers)
-        try:
-            self._peers.reach(self._ipr, peers)
-        except NetlinkError as error:
-            raise DataPlaneError(f"the kernel refused a tunnel: {error}{_hint(error)}") from error
+        self._peers.reach(peers)
         if self._guard:
             self._filter.set_peers(peers)
 

@@ -37,9 +37,20 @@ class PeerTunnels:
         self._monitor = LinkMonitor()  # from now on nothing is missed
         self.indexes.update(tunnels.ensure(ipr, self._prefix, local, set(peers)))
 
-    def reach(self, ipr: IPRoute, peers: Iterable[IPv6Address]) -> None:
-        """Have tunnels to these, too. Raises NetlinkError."""
-        self.indexes.update(tunnels.ensure(ipr, self._prefix, self._local, {*self.indexes, *peers}))
+    def reach(self, peers: Iterable[IPv6Address]) -> None:
+        """Have tunnels to these, too. Raises DataPlaneError. For the thread see `mend`."""
+        ends = {*self.indexes, *peers}
+        if ends == self.indexes.keys():
+            return
+        with ThreadPoolExecutor(1) as worker:
+            try:
+                self.indexes.update(worker.submit(self._ensure, ends).result())
+            except NetlinkError as error:
+                raise DataPlaneError(f"the kernel refused a tunnel: {error}") from error
+
+    def _ensure(self, ends: set[IPv6Address]) -> dict[IPv6Address, int]:
+        with IPRoute() as ipr:
+            return tunnels.ensure(ipr, self._prefix, self._local, ends)
 
     def prepare_tables(self, ipr: IPRoute) -> None:
         """Have a table for each. Raises NetlinkError."""
