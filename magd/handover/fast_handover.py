@@ -72,13 +72,20 @@ class FastHandover(Pmipv6):
         return config.fast_handover.hold_packets
 
     def forwarding(self, entry: BindingUpdateListEntry) -> Forwarding | None:
-        """An MN that left has no path any more: what comes for it then comes ahead of a Reverse PBU, and waits."""
-        if not entry.hnps or not entry.interface or (entry.state in GONE and not entry.present):
+        """An MN that left has no path any more once all that ran down the old one has come: what comes for it then
+        comes ahead of a Reverse PBU, and waits."""
+        if not entry.hnps or not entry.interface or (not entry.present and self._is_old_path_empty(entry)):
             return None
         if entry.state in SERVED | GONE or entry.restored:
             held = entry.state is State.AWAITED
             return Forwarding(ToAccess(entry.interface, entry.mac), held=held, uplink_to=entry.lma)
         return None
+
+    @staticmethod
+    def _is_old_path_empty(entry: BindingUpdateListEntry) -> bool:
+        """The Fast PBA ran behind the last packet of the old path; without it, a time-out is longer than any path."""
+        asked_again = entry.outstanding is not None and entry.outstanding.timeout > INITIAL_BINDACK_TIMEOUT
+        return entry.state is State.LEFT or (entry.state is State.DEREGISTERING and asked_again)
 
     def announced(self, entry: BindingUpdateListEntry, nmag: IPv6Address | None) -> BindingUpdateListEntry | None:
         """Without an nMAG there is nothing to ask the anchor for while the MN is here."""
