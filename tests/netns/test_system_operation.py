@@ -102,7 +102,8 @@ def test_sighup_changes_what_can_change(lab: SystemLab) -> None:
     assert state["needs_restart"] == ["lma.metrics_port"]
     assert "2001:db8:0:77::1" in [row["address"] for row in lab.show("lma", "mags")]
     assert "2001:db8:0:77::1" in lab.nodes["lma"].run(["ip", "-6", "tunnel", "show"])
-    lab.settle("mn1", "mag1")
+    for mag in ("mag2", "mag1"):  # wherever it was, it is registered anew
+        lab.settle("mn1", mag)
     assert [row["lifetime_s"] for row in lab.show("lma", "bindings")] == [400]
     path.write_text(before.replace("[lma]\n", "[lma]\nmax_lifetime = 401\n"))
     lab.daemons["lma"].signal(SIGHUP)
