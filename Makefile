@@ -32,10 +32,10 @@ test-vm: setup ## tests of the virtual machine itself
 	$(BIN)/python -m pytest --quiet -m vm
 
 deb: setup ## the Debian package, in build/
-	@bash package/build.sh
+	@bash testbed/package/build.sh
 
 test-deb: setup ## install the package in a machine of its own, with systemd, and hand over between the services (10 minutes)
-	@$(BIN)/python -m package.trial
+	@$(BIN)/python -m testbed.package.trial
 
 clean: ## remove what was made here: .venv, caches
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,7 +21,7 @@ from testbed.machine import MachineError
 
 OWN_PACKAGES = ("common", "lmad", "magd", "testbed")
 # They import what takes long to import, and the guest would wait for that at every start.
-_HOST_ONLY = ("testbed.report", "testbed.watch", "testbed.compare", "testbed.__main__")
+_HOST_ONLY = ("testbed.report", "testbed.watch", "testbed.compare", "testbed.package", "testbed.__main__")
 # Loaded by the guest before anything is measured; what else is asked for the kernel loads on demand.
 KERNEL_MODULES = (
     *("ip6_tunnel", "veth", "bridge", "dummy", "sch_netem", "sch_prio", "cls_u32"),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from package import tables as tables_module
-from package.manual import FILES, defaults, page, tables
+from testbed.package import tables as tables_module
+from testbed.package.manual import FILES, defaults, page, tables
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("lmad.8", "magd.8", "lmactl.8", "magctl.8", "lmad.toml.5", "magd.toml.5")
@@ -66,7 +66,9 @@ def test_the_units_differ_only_where_the_daemons_do() -> None:
 
 
 def test_the_tables_for_operators_are_true() -> None:
-    assert tables_module.DOCUMENT.read_text() == tables_module.written(), "run: .venv/bin/python -m package.tables"
+    assert tables_module.DOCUMENT.read_text() == tables_module.written(), (
+        "run: .venv/bin/python -m testbed.package.tables"
+    )
 
 
 def test_every_metric_and_kernel_drop_is_explained() -> None:

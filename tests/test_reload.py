@@ -16,7 +16,7 @@ from magd.config import RELOADABLE as MAGD_RELOADABLE
 from magd.config import MagdConfig
 from magd.config import load_config as load_magd
 from magd.mag import MobileAccessGateway
-from package.manual import defaults
+from testbed.package.manual import defaults
 from tests.domain import LMAA, lma_config, mac, mag_address, mag_config, mn_id, utc
 from tests.test_lma import answer, pbu
 from tests.test_mag import accepted, sent

@@ -3,7 +3,7 @@
 # The daemons, their control programs and their pinned dependencies lie in one directory of their own, run by Debian's
 # Python; the laboratory is not part of it. The same sources give the same package.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export LC_ALL=C.UTF-8 TZ=UTC PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 umask 022
 
@@ -19,7 +19,7 @@ root=$(mktemp -d)
 chmod 755 "$root"
 trap 'rm -rf "$root" build/lib build/bdist.*' EXIT
 put() { install -D -m "$1" "$2" "$root$3"; }
-page() { .venv/bin/python -m package.manual "$1" | gzip -9n | install -D -m 644 /dev/stdin "$root/usr/share/man/man${1##*.}/$1.gz"; }
+page() { .venv/bin/python -m testbed.package.manual "$1" | gzip -9n | install -D -m 644 /dev/stdin "$root/usr/share/man/man${1##*.}/$1.gz"; }
 
 .venv/bin/python -m pip install --quiet --no-compile --constraint requirements.lock --target "$root$home" .
 rm -rf "$root$home"/{bin,testbed}
@@ -46,12 +46,12 @@ page lmactl.8
 page magctl.8
 put 644 systemd/$name.sysusers /usr/lib/sysusers.d/$name.conf
 put 644 testbed/context_reflector.lua /usr/share/$name/context_reflector.lua
-put 644 package/copyright /usr/share/doc/$name/copyright
+put 644 testbed/package/copyright /usr/share/doc/$name/copyright
 for document in README.md docs/*.md; do put 644 "$document" "/usr/share/doc/$name/$(basename "$document")"; done
 gzip -9n <CHANGELOG.md | install -D -m 644 /dev/stdin "$root/usr/share/doc/$name/changelog.gz"
 
 for script in preinst postinst prerm postrm; do
-    if [ -f package/$script ]; then put 755 package/$script /DEBIAN/$script; fi
+    if [ -f testbed/package/$script ]; then put 755 testbed/package/$script /DEBIAN/$script; fi
 done
 printf '/etc/%s/lmad.toml\n/etc/%s/magd.toml\n' $name $name | install -D -m 644 /dev/stdin "$root/DEBIAN/conffiles"
 cat >"$root/DEBIAN/control" <<END

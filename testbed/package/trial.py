@@ -17,7 +17,7 @@ from pathlib import Path
 from testbed.machine import MachineError
 from testbed.vm import kernel_image, kvm_trouble
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build"
 SUITE = "bookworm"
 PACKAGES = (
@@ -37,7 +37,7 @@ TERMINAL = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|.)")  # what a firmware sends 
 
 def main() -> int:
     BUILD.mkdir(exist_ok=True)
-    deb = ROOT / _run(["bash", "package/build.sh"]).strip().splitlines()[-1]
+    deb = ROOT / _run(["bash", "testbed/package/build.sh"]).strip().splitlines()[-1]
     print(f"trial: built {deb.name}", flush=True)
     kernel = kernel_image()
     with tempfile.TemporaryDirectory(dir=BUILD) as directory:
@@ -52,7 +52,7 @@ def _fill(root: Path, deb: Path, version: str) -> None:
     root.mkdir()
     _run(["tar", "-xf", str(_base()), "-C", str(root)])
     shutil.copy(deb, root / "root" / "context-reflector.deb")
-    shutil.copy(ROOT / "package/trial_guest.py", root / "root" / "trial.py")
+    shutil.copy(ROOT / "testbed/package/trial_guest.py", root / "root" / "trial.py")
     modules = root / "usr/lib/modules" / version
     for name in MODULES:
         for line in _run(["modprobe", "--show-depends", "--set-version", version, name]).splitlines():

@@ -1,4 +1,4 @@
-"""The tables of docs/operating.md that say what the code says: `python -m package.tables` writes them anew."""
+"""The tables of docs/operating.md that say what the code says: `python -m testbed.package.tables` writes them anew."""
 
 import logging
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from common.events import EVENTS
 from common.phases import LMA_PHASES, MAG_PHASES
 
-DOCUMENT = Path(__file__).parents[1] / "docs/operating.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/operating.md"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

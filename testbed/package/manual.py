@@ -1,6 +1,6 @@
 """The manual pages, made of what is there anyway: the command lines (click) and the commented configuration files.
 
-`python -m package.manual lmad.8` prints one. What a command or key does is said once, where it is defined.
+`python -m testbed.package.manual lmad.8` prints one. What a command or key does is said once, where it is defined.
 """
 
 import json
@@ -23,7 +23,7 @@ import magd.ctl
 from lmad.config import LmadConfig
 from magd.config import MagdConfig
 
-SYSTEMD = Path(__file__).parents[1] / "systemd"
+SYSTEMD = Path(__file__).parents[2] / "systemd"
 DAEMONS = {
     "lmad": (lmad.__main__.main, "local mobility anchor of Proxy Mobile IPv6"),
     "magd": (magd.__main__.main, "mobile access gateway of Proxy Mobile IPv6"),
