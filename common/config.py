@@ -18,6 +18,8 @@ PositiveInt = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 BindingLifetime = Annotated[int, msgspec.Meta(ge=4, le=65535 * 4, multiple_of=4)]  # RFC 6275 6.1.7: units of 4 s
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+HeartbeatInterval = Annotated[float, msgspec.Meta(ge=1, le=3600)]  # RFC 5847 section 5: SHOULD NOT be below 30
+MissingHeartbeats = Annotated[int, msgspec.Meta(ge=0)]
 
 NetworkAccessIdentifier = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]  # an MN-ID as operators write it
 

@@ -1,8 +1,8 @@
 """The shell of both daemons: sockets, one timer, signals. It decides nothing.
 
 One rhythm: something comes (a message, a carrier, a command, the timer), the core is asked, its actions are carried out
-in order, the timer is set to the core's next deadline. A Forward that the kernel refuses ends its list of actions; the
-core says what to do instead.
+in order, the timer is set to the core's next deadline. A Forward that the kernel refuses ends its list of actions if
+somebody waits for it, who is told. A message counts from the moment when it arrived, however late it is read.
 """
 
 import asyncio
@@ -203,8 +203,10 @@ class Shell:
                     try:
                         self._forward(action)
                     except DataPlaneError as error:
-                        failed = self._perform(self.core.forwarding_failed(action, error, time.monotonic()))
-                        break
+                        undoing = self.core.forwarding_failed(action, error, time.monotonic())
+                        failed += self._perform(undoing)
+                        if any(isinstance(each, Send) for each in undoing):  # somebody waited for it, and was told
+                            break
                 case Advertise():
                     self._on_link(action, self._advertise)
                 case Solicit():

@@ -56,6 +56,14 @@ EVENTS = {
     ),
     "send-failed": Event(WARNING, Kind.FAILED, "a message could not be sent: no route, or it does not fit its format"),
     "socket-error": Event(INFO, Kind.DONE, "the network reported an ICMP error about a message of ours"),
+    "revocation-refused-*": Event(
+        WARNING, Kind.REFUSED, "a peer's revocation was refused, or ours by it; the number is the status (RFC 5846 5.2)"
+    ),
+    "heartbeat-unmatched": Event(INFO, Kind.IGNORED, "the answer to a heartbeat that nobody waits for"),
+    "heartbeat-not-supported": Event(INFO, Kind.DONE, "the peer does not know heartbeats and is asked no more"),
+    "peer-failed": Event(ERROR, Kind.DONE, "more than missing_heartbeats_allowed heartbeats had no answer"),
+    "peer-recovered": Event(WARNING, Kind.DONE, "a peer that had failed answers again"),
+    "peer-restarted": Event(WARNING, Kind.DONE, "the peer was restarted and has lost its sessions"),
     # The anchor.
     "refused-*": Event(
         WARNING, Kind.REFUSED, "a Proxy Binding Update or context was refused; the reason is the status' name"
@@ -77,6 +85,13 @@ EVENTS = {
     "context-part-without-context": Event(INFO, Kind.IGNORED, "a part of a context that nobody knows"),
     "acknowledgement-without-context": Event(INFO, Kind.IGNORED, "the acknowledgement of a context that nobody knows"),
     "revocation-unanswered": Event(WARNING, Kind.DONE, "a MAG did not answer a revocation, though asked twice"),
+    "waits-for-deregistration": Event(
+        INFO, Kind.DONE, "a registration that may be a handoff waits for the old MAG's word (RFC 5213 5.4.1.2)"
+    ),
+    "session-given-up": Event(INFO, Kind.DONE, "a MAG said, or its restart did, that it has a session no more"),
+    "revoked": Event(INFO, Kind.DONE, "a session ended by the operator's word"),
+    "revoked-by-mag": Event(INFO, Kind.DONE, "a session ended by its MAG's word"),
+    "global-revocation": Event(INFO, Kind.DONE, "many sessions of a MAG are being revoked at once"),
     "bra-without-bri": Event(INFO, Kind.IGNORED, "the answer to a revocation that nobody waits for"),
     "ignored-*": Event(INFO, Kind.IGNORED, "a request, named, by a MAG that does not serve the MN"),
     "refused-by-nmag-*": Event(

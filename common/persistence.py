@@ -25,7 +25,7 @@ class Persistence:
     """The shell calls `save` before it acts, and `settle` when there is time.
 
     `loaded` are the rows that an earlier life left, by table; the core puts into its tables what it can go on with.
-    `unreadable` is how many this version could not read or has no table for.
+    `unreadable` is how many this version could not read or has no table for. `is_new`: there was nothing to load.
     """
 
     def __init__(self, store: Store, tables: Sequence[Table[Any, Any]]) -> None:
@@ -42,6 +42,7 @@ class Persistence:
             else:
                 self.loaded[name][found] = row
         self.unreadable = len(self._unread)
+        self.is_new = not any(self.loaded.values())
         self._failing = False
 
     @classmethod
@@ -71,6 +72,11 @@ class Persistence:
                 changes += table.encode(table.rows.watch())
         if changes:
             self._save(changes)
+
+    @property
+    def restart_counter(self) -> int:
+        """Of RFC 5847: it rises when state was lost."""
+        return self._store.restart_counter
 
     @property
     def unsettled(self) -> bool:

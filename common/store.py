@@ -72,7 +72,7 @@ class MemoryStore:
     """Keeps nothing beyond this process; tests give it to the next life of a core."""
 
     def __init__(self) -> None:
-        self.restart_counter = _birth()
+        self.restart_counter = birth()
         self.shift = 0.0
         self.unsettled = False
         self._rows: dict[tuple[str, bytes], bytes] = {}
@@ -201,7 +201,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, About]:
     except BaseException:
         database.close()
         raise
-    return database, About(*row) if row else About(0, _boot_id(), _utc_offset(), _birth())
+    return database, About(*row) if row else About(0, _boot_id(), _utc_offset(), birth())
 
 
 def _apply(changes: Iterable[Change], rows: dict[tuple[str, bytes], bytes]) -> None:
@@ -221,6 +221,6 @@ def _boot_id() -> str:
     return _BOOT_ID.read_text().strip()
 
 
-def _birth() -> int:
+def birth() -> int:
     """A restart counter that is larger than any before: when it began."""
     return int(time.time()) & 0xFFFFFFFF

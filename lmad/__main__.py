@@ -19,8 +19,10 @@ from common.mh.raw_socket import open_mh_socket
 from common.persistence import Persistence
 from common.phases import LMA_PHASES
 from common.reload import Reloading
+from common.store import birth
 from common.trace import trace
 from lmad.adoption import adopt, tables
+from lmad.commands import commands
 from lmad.config import RELOADABLE, LmadConfig, load_config
 from lmad.handover import SCHEMES
 from lmad.lma import LocalMobilityAnchor
@@ -36,9 +38,12 @@ def run(path: Path, config: LmadConfig) -> None:
         kept = descriptors.inherited()
         data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools, keep=_keep(config), guard=guard, inherited=kept)
         journal = Journal(config.lma.journal)
-        core = LocalMobilityAnchor(config, utc)
+        core = LocalMobilityAnchor(config, utc, restart_counter=birth())
         scheme = config.lma.scheme
         persistence = Persistence.open(config.lma.state_directory, "lmad", tables(core, scheme))
+        lost = persistence is None or persistence.is_new
+        if persistence:
+            core.heartbeats.restart_counter = persistence.restart_counter
         keep = persistence is not None  # an end that nobody asked for leaves all to the next start
         try:
             sessions = adopt(core, persistence.loaded, scheme) if persistence else []
@@ -51,7 +56,7 @@ def run(path: Path, config: LmadConfig) -> None:
                 data_plane.reach(mag.address for mag in wanted.mag)
                 core.follow(wanted)
 
-            asyncio.run(_serve(Reloading(path, config, RELOADABLE, follow), core, shell))
+            asyncio.run(_serve(Reloading(path, config, RELOADABLE, follow), core, shell, lost=lost))
             keep = config.lma.on_stop == "keep"
         finally:
             if not keep:
@@ -76,17 +81,18 @@ def _keep(config: LmadConfig) -> Keep | None:
     return Keep(limits, patience=options.returned_packet_lifetime)
 
 
-async def _serve(reloading: Reloading[LmadConfig], core: LocalMobilityAnchor, shell: Shell) -> None:
+async def _serve(reloading: Reloading[LmadConfig], core: LocalMobilityAnchor, shell: Shell, *, lost: bool) -> None:
     lma = reloading.config.lma
     what = {**subjects(core, shell, time.monotonic), "configuration": reloading.show}
-    commands: dict[str, Handler] = {
+    handlers: dict[str, Handler] = {
         "show": lambda subject: show(what, subject),
         "trace": lambda mn_id: trace(shell.journal, mn_id),
+        **commands(core, shell, time.monotonic),
     }
     scrapes = (lma.metrics_address, lma.metrics_port)
-    async with ControlServer(lma.control_socket, commands):
+    async with ControlServer(lma.control_socket, handlers):
         with metrics(scrapes, shell, bindings(core), LMA_PHASES, time.monotonic):
-            await shell.serve(reload=reloading.reload)
+            await shell.serve(lambda: shell.feed(core.started(lost, time.monotonic())), reload=reloading.reload)
 
 
 main = daemon_command("lmad", "Serve as local mobility anchor (RFC 5213) until SIGTERM.", load_config, run)

@@ -20,7 +20,7 @@ def tables(core: LocalMobilityAnchor, scheme: str) -> tuple[Table[Any, Any], ...
     return (
         Table("about", about, str, str),
         Table("binding", core.binding_cache.entries, IPv6Network, BindingCacheEntry, kinds),
-        Table("last-prefix", core.pool.last, MnId, IPv6Network),
+        Table("last-owner", core.pool.returned, IPv6Network, MnId),
         *core.scheme.tables(),
     )
 
@@ -41,7 +41,7 @@ def adopt(core: LocalMobilityAnchor, loaded: Mapping[str, Mapping[Any, Any]], sc
         forwards.append(Forward(bce.mn_id, bce.hnps, forwarding))
         for prefix in bce.hnps:
             core.pool.adopt(prefix, bce.mn_id)
-    for mn_id, prefix in loaded["last-prefix"].items():
+    for prefix, mn_id in loaded["last-owner"].items():
         core.pool.adopt_last(prefix, mn_id)
     for table in core.scheme.tables():
         table.rows.update(loaded[table.name])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
+from math import inf
 from typing import Protocol, runtime_checkable
 
 from common.mh.messages import AccessTechnologyType, MnId, Timestamp
@@ -64,6 +65,11 @@ class BindingCacheEntry:
         return min(self.expires, self.handover.deadline) if self.handover else self.expires
 
     @property
+    def registered_at(self) -> float:
+        """When the serving MAG last asked for it; of a registered entry only."""
+        return self.expires - self.lifetime
+
+    @property
     def key(self) -> IPv6Network:
         """A prefix belongs to one session only, so the first names it."""
         return self.hnps[0]
@@ -77,6 +83,7 @@ class BindingCache:
         self._by_key = self.entries
         self._owner: dict[IPv6Network, IPv6Network] = {}
         self._of_mn: dict[MnId, list[IPv6Network]] = {}
+        self._at_mag: dict[IPv6Address, dict[IPv6Network, None]] = {}
         self._deadlines: list[tuple[float, IPv6Network]] = []
 
     def __len__(self) -> int:
@@ -88,6 +95,17 @@ class BindingCache:
     def of(self, mn_id: MnId) -> list[BindingCacheEntry]:
         """The sessions of one MN, oldest first."""
         return [self._by_key[key] for key in self._of_mn.get(mn_id, ())]
+
+    def at(self, mag: IPv6Address) -> list[BindingCacheEntry]:
+        """The sessions whose Proxy-CoA this is, oldest first."""
+        return [self._by_key[key] for key in self._at_mag.get(mag, ())]
+
+    def count_at(self, mag: IPv6Address) -> int:
+        return len(self._at_mag.get(mag, ()))
+
+    def session(self, key: IPv6Network) -> BindingCacheEntry | None:
+        """The session that is named so."""
+        return self._by_key.get(key)
 
     def owner(self, prefix: IPv6Network) -> BindingCacheEntry | None:
         key = self._owner.get(prefix)
@@ -109,6 +127,7 @@ class BindingCache:
             for prefix in bce.hnps:
                 assert prefix not in self._owner, prefix
                 self._owner[prefix] = bce.key
+        self._place(before, bce)
         self._by_key[bce.key] = bce
         heapq.heappush(self._deadlines, (bce.deadline, bce.key))
 
@@ -116,6 +135,7 @@ class BindingCache:
         del self._by_key[bce.key]
         for prefix in bce.hnps:
             del self._owner[prefix]
+        self._place(bce, None)
         keys = self._of_mn[bce.mn_id]
         keys.remove(bce.key)
         if not keys:
@@ -126,18 +146,31 @@ class BindingCache:
         if before is None:
             self.remove(after)
         else:
+            self._place(after, before)
             self._by_key[before.key] = before
             heapq.heappush(self._deadlines, (before.deadline, before.key))
 
-    def deadline(self) -> float | None:
-        """When the next entry ends."""
+    def deadline(self) -> float:
+        """When the next entry needs attention; inf: none does."""
         self._forget_stale()
-        return self._deadlines[0][0] if self._deadlines else None
+        return self._deadlines[0][0] if self._deadlines else inf
 
     def due(self, now: float) -> Iterator[BindingCacheEntry]:
         """The entries that need attention by `now`; the caller removes or replaces each before it asks for the next."""
-        while (when := self.deadline()) is not None and when <= now:
+        while self.deadline() <= now:
             yield self._by_key[self._deadlines[0][1]]
+
+    def _place(self, before: BindingCacheEntry | None, after: BindingCacheEntry | None) -> None:
+        """Which MAG it is at."""
+        if before and after and before.proxy_coa == after.proxy_coa:
+            return
+        if before:
+            here = self._at_mag[before.proxy_coa]
+            del here[before.key]
+            if not here:
+                del self._at_mag[before.proxy_coa]
+        if after:
+            self._at_mag.setdefault(after.proxy_coa, {})[after.key] = None
 
     def _forget_stale(self) -> None:
         heap = self._deadlines

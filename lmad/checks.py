@@ -4,12 +4,14 @@ RFC 5213 section 5.3.1, points 4 to 12; each check returns the status of the ref
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
+from typing import Self
 
 from common.mh.messages import Message, MnId, ProxyBindingUpdate, Status
-from lmad.binding_cache import BindingCache
+from lmad.binding_cache import BindingCache, BindingCacheEntry
 from lmad.config import MobileNode
+from lmad.lookup import Unsure, find_session
 
 SEQUENCE_SPACE = 1 << 16
 
@@ -26,6 +28,11 @@ class Request:
     utc: float
     asked: Message | None = None
 
+    @property
+    def coa(self) -> IPv6Address:
+        """An Alternate Care-of Address takes the source's place as Proxy-CoA; the answer goes to the source (5.3.6)."""
+        return self.pbu.alternate_coa or self.source
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -34,16 +41,22 @@ class Refusal:
     status: Status
     reason: str
 
+    @classmethod
+    def of(cls, status: Status) -> Self:
+        """Where the status says all there is to say."""
+        return cls(status, status.name.lower().replace("_", "-"))
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Who may do what here."""
+    """Who may do what here; `mags_of` has the MNs that not all MAGs may register."""
 
     mags: frozenset[IPv6Address]
     mobile_nodes: Mapping[MnId, MobileNode]
     timestamp_validity_window: float
     timestamp_based_approach_in_use: bool = True
     mobile_node_generated_timestamp_in_use: bool = False
+    mags_of: Mapping[MnId, frozenset[IPv6Address]] = field(default_factory=dict)
 
 
 Check = Callable[[Request, Domain, BindingCache], Status | None]
@@ -54,7 +67,13 @@ def mn_identifier(request: Request, _domain: Domain, _cache: BindingCache) -> St
 
 
 def mag_authorized(request: Request, domain: Domain, _cache: BindingCache) -> Status | None:
-    return None if request.source in domain.mags else Status.MAG_NOT_AUTHORIZED_FOR_PROXY_REG
+    """Points 5 and 6; a Proxy-CoA that is not the source must be one that the MN may be reached at, too."""
+    pbu = request.pbu
+    permitted = domain.mags
+    if domain.mags_of and pbu.mn_id:
+        permitted = domain.mags_of.get(pbu.mn_id, permitted)
+    there = request.source in permitted and (pbu.alternate_coa is None or pbu.alternate_coa in permitted)
+    return None if there else Status.MAG_NOT_AUTHORIZED_FOR_PROXY_REG
 
 
 def mobile_node_known(request: Request, domain: Domain, _cache: BindingCache) -> Status | None:
@@ -80,11 +99,8 @@ def in_order(request: Request, domain: Domain, cache: BindingCache) -> Status | 
         if own_clock and abs(pbu.timestamp.utc - request.utc) > domain.timestamp_validity_window:
             return Status.TIMESTAMP_MISMATCH
         return None
-    # Another MAG counts for itself, so its numbers say nothing about those of the serving one.
-    last = [bce.sequence for bce in known if bce.proxy_coa == request.source]
-    if any(not is_newer(pbu.sequence, sequence) for sequence in last):
-        return Status.SEQUENCE_OUT_OF_WINDOW
-    return None
+    last = last_sequence(request, cache)
+    return None if last is None or is_newer(pbu.sequence, last) else Status.SEQUENCE_OUT_OF_WINDOW
 
 
 def home_network_prefix(request: Request, _domain: Domain, _cache: BindingCache) -> Status | None:
@@ -109,6 +125,13 @@ CHECKS: tuple[Check, ...] = (
     handoff_indicator,
     access_technology,
 )
+
+
+def last_sequence(request: Request, cache: BindingCache) -> int | None:
+    """The number that the session's last accepted request had, whichever MAG sent it; None: there is no session."""
+    found = find_session(request.pbu, request.coa, cache)
+    session = found.session if isinstance(found, Unsure) else found
+    return session.sequence if isinstance(session, BindingCacheEntry) else None
 
 
 def is_newer(sequence: int, last: int) -> bool:

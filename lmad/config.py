@@ -1,6 +1,8 @@
 """What lmad.toml may hold (see systemd/lmad.toml for a commented one)."""
 
+from collections.abc import Iterable
 from ipaddress import IPv6Address, IPv6Network
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +11,8 @@ import msgspec
 from common.config import (
     BindingLifetime,
     Extension,
+    HeartbeatInterval,
+    MissingHeartbeats,
     NetworkAccessIdentifier,
     OnStop,
     Port,
@@ -20,9 +24,11 @@ from common.config import (
     only_once,
 )
 from common.errors import ConfigError
+from common.mh.messages import MAX_HOME_NETWORK_PREFIXES
 from common.schemes import SchemeName
 
 HNP_LENGTH = 64
+PrefixCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_HOME_NETWORK_PREFIXES)]
 
 # What SIGHUP changes at once (common/reload.py). `downlink` is not in it: it decides how a handover under way forwards.
 RELOADABLE = frozenset(
@@ -58,11 +64,21 @@ class Lma(Section, frozen=True, kw_only=True):
     metrics_port: Port = 9213
     state_directory: Path | None = None
     on_stop: OnStop = "remove"
+    prefix_count: PrefixCount = 1
+    max_bindings: Annotated[int, msgspec.Meta(ge=1)] = 100_000
+    max_sessions_per_mobile_node: Annotated[int, msgspec.Meta(ge=1)] = 8
     max_lifetime: BindingLifetime = 3600
     min_delay_before_bce_delete: Seconds = 10.0
+    max_delay_before_new_bce_assign: Annotated[float, msgspec.Meta(ge=0)] = 1.5
+    revoke_on_unknown_handoff: bool = True  # RFC 5846 section 8.1
     timestamp_validity_window: Seconds = 0.3
     timestamp_based_approach_in_use: bool = True  # section 9.3, as the next one: the same in a whole domain
     mobile_node_generated_timestamp_in_use: bool = False
+    bri_max_retries_number: Annotated[int, msgspec.Meta(ge=0, le=10)] = 1  # these three: RFC 5846 section 11
+    init_min_delay_bris: Annotated[float, msgspec.Meta(ge=0.5)] = 1.0
+    max_brack_timeout: Seconds = 2.0
+    heartbeat_interval: HeartbeatInterval = 60.0  # these two: RFC 5847 section 5
+    missing_heartbeats_allowed: MissingHeartbeats = 3
 
 
 class ContextReflector(Section, frozen=True, kw_only=True):
@@ -83,16 +99,26 @@ class ContextReflector(Section, frozen=True, kw_only=True):
 
 
 class Mag(Section, frozen=True, kw_only=True):
-    """[[mag]]: a MAG that may register mobile nodes (RFC 5213 section 4)."""
+    """[[mag]]: a MAG that may register mobile nodes (RFC 5213 section 4).
+
+    One with an `identity` may also end all of its sessions at once, under that MN-ID (RFC 5846 sections 8.2 and 13).
+    """
 
     address: IPv6Address
+    identity: NetworkAccessIdentifier | None = None
 
 
 class MobileNode(Section, frozen=True, kw_only=True):
-    """[[mobile_node]]: a subscriber; `prefixes` are its fixed home network prefixes, else it gets one of a pool."""
+    """[[mobile_node]]: a subscriber.
+
+    `prefixes` are its fixed home network prefixes, else a session gets `prefix_count` of the pools. `mags` are those
+    that may register it; none: all.
+    """
 
     mn_id: NetworkAccessIdentifier
-    prefixes: tuple[IPv6Network, ...] = ()
+    prefixes: Annotated[tuple[IPv6Network, ...], msgspec.Meta(max_length=MAX_HOME_NETWORK_PREFIXES)] = ()
+    prefix_count: PrefixCount | None = None
+    mags: tuple[IPv6Address, ...] = ()
     enabled: bool = True
 
 
@@ -118,6 +144,24 @@ class LmadConfig(Section, frozen=True, kw_only=True):
         only_once("MAG", [mag.address for mag in self.mag])
         only_once("mobile node", [node.mn_id for node in self.mobile_node])
         only_once("prefix", fixed)
+        _disjoint("prefix pool", self.lma.prefix_pools)
+        _disjoint("fixed prefix", fixed)
+        # The pools know of their own prefixes only which are taken.
+        wide = [prefix for prefix in fixed if prefix.prefixlen < HNP_LENGTH]
+        for prefix in wide:
+            if any(prefix.overlaps(pool) for pool in self.lma.prefix_pools):
+                raise ConfigError(f"fixed prefix {prefix} overlaps with a prefix pool and is no /{HNP_LENGTH}")
+        mags = {mag.address for mag in self.mag}
+        for node in self.mobile_node:
+            if unknown := [address for address in node.mags if address not in mags]:
+                raise ConfigError(f"mobile node {node.mn_id} is for MAG {unknown[0]}, which is no [[mag]]")
+
+
+def _disjoint(what: str, networks: Iterable[IPv6Network]) -> None:
+    """Raise ConfigError when an address is in two of them."""
+    for before, after in pairwise(sorted(networks)):
+        if before.overlaps(after):
+            raise ConfigError(f"{what} {after} overlaps with {before}")
 
 
 def load_config(path: Path) -> LmadConfig:

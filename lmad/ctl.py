@@ -1,10 +1,38 @@
-"""lmactl: ask a running lmad."""
+"""lmactl: ask and steer a running lmad."""
 
-from common.command_line import control_command
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import click
+
+from common.command_line import control_command, one_clear_line
+from common.control import ask, print_result
 
 SUBJECTS = ("bindings", "contexts", "holds", "mags", "counters", "configuration")
 
-main = control_command("lmad", "LMACTL_SOCKET", "Ask a running local mobility anchor.", SUBJECTS)
+main = control_command("lmad", "LMACTL_SOCKET", "Ask and steer a running local mobility anchor.", SUBJECTS)
+
+
+def _address(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else str(IPv6Address(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@main.command()
+@click.argument("mn_id", required=False)
+@click.option("--mag", callback=_address, help="every session at the MAG with this address")
+@click.option("--realm", help="with --mag: of these only the ones whose MN-ID ends in @REALM")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.pass_obj
+def revoke(path: Path, mn_id: str | None, mag: str | None, realm: str | None, as_json: bool) -> None:
+    """End the sessions of MN_ID, or all at a MAG, and tell the MAGs (RFC 5846)."""
+    if (mn_id is None) == (mag is None) or (realm is not None and mag is None):
+        raise click.UsageError("say MN_ID, or --mag, alone or with --realm")
+    with one_clear_line("lmactl"):
+        print_result(ask(path, "revoke", mn_id=mn_id, mag=mag, realm=realm), as_json)
+
 
 if __name__ == "__main__":
     main()

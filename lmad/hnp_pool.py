@@ -19,36 +19,39 @@ class HnpPool:
         self._reserved = frozenset(reserved)
         self._length = length
         self._fresh = self._unused()
-        self._returned: dict[IPv6Network, MnId] = {}  # oldest first
-        self.last: Recorded[MnId, IPv6Network] = Recorded()  # what an MN had until it gave it back
+        self.returned: Recorded[IPv6Network, MnId] = Recorded()  # whose it was until it was given back; oldest first
+        self._last: dict[MnId, dict[IPv6Network, None]] = {}  # the same by MN
         self._given: dict[IPv6Network, MnId] = {}
 
     def reserve(self, prefixes: Iterable[IPv6Network]) -> None:
         """These are given to nobody from now on, those that were reserved before may be; who has one keeps it."""
         self._reserved = frozenset(prefixes)
-        for prefix in self._reserved & self._returned.keys():
-            self.last.pop(self._returned.pop(prefix), None)
+        for prefix in self._reserved & self.returned.keys():
+            self._forget(prefix)
         self._fresh = self._unused()
 
-    def allocate(self, owner: MnId) -> IPv6Network | None:
-        """The prefix that this MN had last, else one that nobody has, or None when all are given."""
-        prefix = self.last.get(owner)
-        if prefix not in self._returned:
-            prefix = next(self._fresh, None) or next(iter(self._returned), None)
-        if prefix is None:
-            return None
-        former = self._returned.pop(prefix, owner)
-        if self.last.get(former) == prefix:
-            del self.last[former]
-        self._given[prefix] = owner
-        return prefix
+    def allocate(self, owner: MnId, count: int = 1) -> tuple[IPv6Network, ...]:
+        """Up to so many: what this MN had last, else what nobody has; fewer when no more are left."""
+        found: list[IPv6Network] = []
+        while len(found) < count and (prefix := self._free(owner)):
+            self._give(prefix, owner)
+            found.append(prefix)
+        return tuple(found)
+
+    def claim(self, prefix: IPv6Network, owner: MnId) -> bool:
+        """Give this very prefix, if it is of the pools and nobody else has it or had it last."""
+        if prefix.prefixlen != self._length or not self.is_ours(prefix) or prefix in self._given:
+            return False
+        if self.returned.get(prefix, owner) != owner:
+            return False
+        self._give(prefix, owner)
+        return True
 
     def release(self, prefix: IPv6Network) -> None:
         """Take a prefix back; one that is not of the pools (a subscriber's own) is none of our business."""
         owner = self._given.pop(prefix, None)
         if owner and prefix not in self._reserved:
-            self.last[owner] = prefix
-            self._returned[prefix] = owner
+            self._return(prefix, owner)
 
     def adopt(self, prefix: IPv6Network, owner: MnId) -> None:
         """In an earlier life it was given to this MN."""
@@ -58,16 +61,36 @@ class HnpPool:
     def adopt_last(self, prefix: IPv6Network, owner: MnId) -> None:
         """In an earlier life the MN gave it back."""
         if self.is_ours(prefix) and prefix not in self._given:
-            self._returned[prefix] = owner
-            self.last[owner] = prefix
+            self._return(prefix, owner)
 
     def is_ours(self, prefix: IPv6Network) -> bool:
         return prefix not in self._reserved and any(prefix.subnet_of(pool) for pool in self.pools)
+
+    def _free(self, owner: MnId) -> IPv6Network | None:
+        had = self._last.get(owner)
+        return next(iter(had)) if had else next(self._fresh, None) or next(iter(self.returned), None)
+
+    def _give(self, prefix: IPv6Network, owner: MnId) -> None:
+        self._forget(prefix)
+        self._given[prefix] = owner
+
+    def _return(self, prefix: IPv6Network, owner: MnId) -> None:
+        self._last.setdefault(owner, {})[prefix] = None
+        self.returned[prefix] = owner
+
+    def _forget(self, prefix: IPv6Network) -> None:
+        """Whose it was last, if it was anybody's."""
+        if prefix in self.returned:
+            former = self.returned.pop(prefix)
+            del self._last[former][prefix]
+            if not self._last[former]:
+                del self._last[former]
 
     def _unused(self) -> Iterator[IPv6Network]:
         for pool in self.pools:
             step = 1 << (128 - self._length)
             for number in range(1 << (self._length - pool.prefixlen)):
                 prefix = IPv6Network((int(pool.network_address) + number * step, self._length))
-                if not (prefix in self._reserved or prefix in self._given or prefix in self._returned):
+                # What was claimed by its name, or given in an earlier life, is no more unused.
+                if not (prefix in self._reserved or prefix in self._given or prefix in self.returned):
                     yield prefix

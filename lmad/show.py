@@ -32,6 +32,7 @@ def subjects(core: LocalMobilityAnchor, shell: Shell, clock: Callable[[], float]
                 "hnps": [str(hnp) for hnp in bce.hnps],
                 "proxy_coa": str(bce.proxy_coa),
                 "state": bce.state.value,
+                "revoking": core.revoking.in_progress(bce),
                 "mn_ll_id": bce.mn_ll_id.hex(":") if bce.mn_ll_id else None,
                 "access_technology": int(bce.access_technology),
                 "lifetime_s": bce.lifetime,
@@ -62,8 +63,11 @@ def subjects(core: LocalMobilityAnchor, shell: Shell, clock: Callable[[], float]
         ]
 
     def mags() -> list[dict[str, object]]:
-        used = [bce.proxy_coa for bce in core.binding_cache]
-        return [{"address": str(mag), "bindings": used.count(mag)} for mag in sorted(core.domain.mags)]
+        now, count = clock(), core.binding_cache.count_at
+        return [
+            {"address": str(mag), "bindings": count(mag), **core.heartbeats.row(mag, now)}
+            for mag in sorted(core.domain.mags)
+        ]
 
     return {
         "bindings": bindings,

@@ -26,6 +26,7 @@ from common.persistence import Persistence
 from common.phases import MAG_PHASES
 from common.records import Recorded, Table
 from common.reload import Reloading
+from common.store import birth
 from common.trace import trace
 from magd.adoption import adopt, occupied, tables
 from magd.attachment.link import LinkSource
@@ -58,9 +59,12 @@ def run(path: Path, config: MagdConfig) -> None:
         )
         journal = Journal(mag.journal)
         # A restarted MAG must not repeat the numbers of its last life (RFC 5213 section 5.5).
-        core = MobileAccessGateway(config, utc, sequence=int(time.time()) & 0xFFFF)
+        core = MobileAccessGateway(config, utc, sequence=int(time.time()) & 0xFFFF, restart_counter=birth())
         stored = (*tables(core, mag.scheme), Table("access-link", links, str, Before))
         persistence = Persistence.open(mag.state_directory, "magd", stored)
+        lost = persistence is None or persistence.is_new
+        if persistence:
+            core.anchors.heartbeats.restart_counter = persistence.restart_counter
         keep = persistence is not None  # an end that nobody asked for leaves all to the next start
         try:
             sessions = adopt(core, persistence.loaded, config, time.monotonic()) if persistence else []
@@ -70,7 +74,15 @@ def run(path: Path, config: MagdConfig) -> None:
             adopted = (len(sessions), strays)
             asyncio.run(
                 _serve(
-                    config, core, data_plane, mh_socket, journal, path=path, persistence=persistence, adopted=adopted
+                    config,
+                    core,
+                    data_plane,
+                    mh_socket,
+                    journal,
+                    path=path,
+                    persistence=persistence,
+                    adopted=adopted,
+                    lost=lost,
                 )
             )
             keep = mag.on_stop == "keep"
@@ -107,6 +119,7 @@ async def _serve(
     path: Path,
     persistence: Persistence | None,
     adopted: tuple[int, int],
+    lost: bool,
 ) -> None:
     mag = config.mag
     advertiser = Advertiser(managed=mag.dhcpv6 == "stateful", other=mag.dhcpv6 != "none")
@@ -134,6 +147,7 @@ async def _serve(
 
     def start_sources() -> None:
         path_mtu.start()
+        shell.feed(core.started(lost, time.monotonic()))
         solicitations.start()
         links.start()
 

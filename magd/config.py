@@ -9,7 +9,9 @@ import msgspec
 from common.config import (
     BindingLifetime,
     Extension,
+    HeartbeatInterval,
     LinkLayerId,
+    MissingHeartbeats,
     NetworkAccessIdentifier,
     OnStop,
     Port,
@@ -52,6 +54,8 @@ class Mag(Section, frozen=True, kw_only=True):
     attachment: tuple[Literal["link", "router-solicitation"], ...] = ("link", "router-solicitation")
     lifetime: BindingLifetime = 3600
     enable_mag_local_routing: bool = False
+    heartbeat_interval: HeartbeatInterval = 60.0  # these two: RFC 5847 section 5
+    missing_heartbeats_allowed: MissingHeartbeats = 3
     timestamp_based_approach_in_use: bool = True  # RFC 5213 section 9.3: the same in a whole domain
     verify_presence: bool = True
     dhcpv6: Literal["none", "stateless", "stateful"] = "none"

@@ -8,11 +8,13 @@ leads to. The scheme in `magd/handover` decides what a handover does to packets.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv6Address
+from math import inf
 
 from common.actions import Action, Forward, Note, unexpected
 from common.errors import DataPlaneError
 from common.mh.messages import HandoffIndicator, Message, MnId, ProxyBindingAck, ProxyBindingUpdate
 from magd.acknowledgement import answers, consequences
+from magd.anchors import Anchors
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, State, unserved
 from magd.config import MagdConfig
 from magd.handover import SCHEMES
@@ -25,7 +27,9 @@ from magd.sessions import Sessions
 class MobileAccessGateway:
     """The core. `now` is any clock that only rises, in seconds; `utc` turns it into seconds since 1970."""
 
-    def __init__(self, config: MagdConfig, utc: Callable[[float], float], sequence: int = 0) -> None:
+    def __init__(
+        self, config: MagdConfig, utc: Callable[[float], float], sequence: int = 0, restart_counter: int = 0
+    ) -> None:
         self.numbering = Numbering(utc, sequence, config.mag.timestamp_based_approach_in_use)
         self.profiles = Profiles(config)
         self._scheme = SCHEMES[config.mag.scheme](config, self.numbering)
@@ -33,6 +37,7 @@ class MobileAccessGateway:
         self.binding_update_list = self.sessions.list
         self._mag = config.mag
         self._lmas = frozenset(config.lmas)
+        self.anchors = Anchors(config.mag, self._scheme, restart_counter)
 
     def follow(self, config: MagdConfig, now: float) -> list[Action]:
         """Go on by another configuration; only what config.RELOADABLE lists may differ, and no new LMA.
@@ -137,10 +142,20 @@ class MobileAccessGateway:
                 return list(self._other(source, message, entry, now))
 
     def deadline(self) -> float | None:
-        return self.binding_update_list.deadline()
+        beats = self.anchors.heartbeats.deadline()
+        moment = self.binding_update_list.deadline()
+        return moment if beats == inf else min(beats, beats if moment is None else moment)
 
     def expire(self, now: float) -> list[Action]:
-        return [action for entry in self.binding_update_list.due(now) for action in self._expired(entry, now)]
+        actions = [action for entry in self.binding_update_list.due(now) for action in self._expired(entry, now)]
+        return [*actions, *self.sessions.steps(self.anchors.expire(now, self.binding_update_list.values), now)]
+
+    def started(self, sessions_lost: bool, now: float) -> list[Action]:
+        """The first thing to do: tell the LMAs when the sessions of the last life are gone (RFC 5847 section 3.2)."""
+        for entry in self.binding_update_list.values():
+            if entry.state in SERVED:
+                self.anchors.heartbeats.watch(entry.lma, now)
+        return self.anchors.heartbeats.announce(sorted(self._lmas)) if sessions_lost else []
 
     def path_mtu(self, lma: IPv6Address, mtu: int) -> list[Action]:
         """The tunnel to this LMA takes packets of up to `mtu` octets now: who uses it is told (section 6.9.5)."""
@@ -230,6 +245,9 @@ class MobileAccessGateway:
         else:
             profile = self.profiles.of(entry.mn_id, ll_id=entry.mn_ll_id, interface=entry.interface)
             yield from self.sessions.steps(consequences(entry, pba, self._scheme, profile, now), now)
+            after = self.binding_update_list.get(entry.mn_id, entry.mn_ll_id)
+            if after and after.state in SERVED:
+                self.anchors.heartbeats.watch(source, now)
 
     def _expired(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
         if entry.deferred and entry.deferred.at <= now:
@@ -280,7 +298,9 @@ class MobileAccessGateway:
         self, source: IPv6Address, message: Message, entry: BindingUpdateListEntry | None, now: float
     ) -> Iterator[Action]:
         """What is no PBA: the scheme's own messages, from an LMA of ours only."""
-        steps = self._scheme.received(source, message, entry, now)
+        steps = self.anchors.received(source, message, self.binding_update_list.values, now)
+        if steps is None:
+            steps = self._scheme.received(source, message, entry, now)
         if steps is None:
             yield from unexpected(source, message)
         else:

@@ -67,9 +67,14 @@ def subjects(
         ]
 
     def lmas() -> list[dict[str, object]]:
-        users = Counter(entry.lma for entry in core.binding_update_list.values())
+        now, users = clock(), Counter(entry.lma for entry in core.binding_update_list.values())
         return [
-            {"address": str(lma), "mobile_nodes": users[lma], "tunnel_mtu": core.sessions.tunnel_mtu.get(lma)}
+            {
+                "address": str(lma),
+                "mobile_nodes": users[lma],
+                "tunnel_mtu": core.sessions.tunnel_mtu.get(lma),
+                **core.anchors.heartbeats.row(lma, now),
+            }
             for lma in config.lmas
         ]
 

@@ -56,6 +56,8 @@ def doctor() -> None:
 )
 @click.option("--mags", type=click.IntRange(2, 64), default=2, show_default=True, help="access routers")
 @click.option("--mns", type=click.IntRange(1, 200), default=1, show_default=True, help="mobile nodes, all move at once")
+@click.option("--prefixes", type=click.IntRange(1, 8), default=1, show_default=True, help="of each mobile node")
+@click.option("--fixed", type=click.IntRange(0), default=0, show_default=True, help="MNs with prefixes of their own")
 @click.option("--path", default="", help="MAGs to visit: mag1,mag2,…  [default: random by --seed]")
 @click.option("--seed", type=int, default=0, show_default=True, help="of the random path")
 @click.option("--clock", type=click.Choice(["real", "virtual"]), help="[default: real natively, virtual in the VM]")

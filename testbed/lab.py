@@ -185,7 +185,7 @@ class Lab(View):
             reflector = {"downlink": self.spec.downlink, "order": self.spec.order}
             return _toml(
                 {"lma": [{**common, "prefix_pools": [str(HNP_POOL)]}], "context_reflector": [reflector]},
-                {"mag": mags, "mobile_node": [{"mn_id": mn.mn_id} for mn in mns]},
+                {"mag": mags, "mobile_node": [self._subscriber(number, mn) for number, mn in enumerate(mns)]},
             )
         interfaces = [mn.access_interface for mn in mns]
         others = [str(self.topology.addresses[mag]) for mag in self.topology.mags if mag != node]
@@ -197,6 +197,12 @@ class Lab(View):
             },
             {"mobile_node": [self._profile(mn) for mn in mns]},
         )
+
+    def _subscriber(self, number: int, mn: MobileNode) -> dict[str, object]:
+        if number >= len(self.topology.mns) - self.spec.fixed:
+            prefixes = [str(prefix) for prefix in mn.fixed_prefixes(self.spec.prefixes)]
+            return {"mn_id": mn.mn_id, "prefixes": prefixes}
+        return {"mn_id": mn.mn_id, **({"prefix_count": self.spec.prefixes} if self.spec.prefixes > 1 else {})}
 
     def _profile(self, mn: MobileNode) -> dict[str, object]:
         profile: dict[str, object] = {"mn_id": mn.mn_id, "ll_id": mn.mac, "interface": mn.access_interface}

@@ -79,9 +79,11 @@ def _of_mobile_node(
         {
             "index": window.move.index,
             "mn": mn,
+            "hnp": run.mns[mn].hnp,
             "from": window.move.pmag,
             "to": window.move.nmag,
-            "bytes_signalled": bytes_signalled(window, signals),
+            # What is signalled for an MN is for all of its prefixes, and told with the first.
+            "bytes_signalled": bytes_signalled(window, signals) if run.node_of(mn) == mn else {},
             "timeline": timeline_of(window, signals, own_journals),
             **phases_of(run.spec.scheme, window, signals, own_journals).as_json(),
         }

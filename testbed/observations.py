@@ -126,10 +126,10 @@ def observe(run: RunDirectory) -> Observations:
             for name, mn in run.mns.items()
             for direction in DIRECTIONS
         },
-        echoes={name: Echoes() for name in run.mns},
+        echoes={run.node_of(name): Echoes() for name in run.mns},
         signals=[],
     )
-    for node in [CN, LMA, *sorted(run.mags()), *run.mns]:
+    for node in [CN, LMA, *sorted(run.mags()), *seen.echoes]:
         _observe_node(run, node, seen)
     seen.signals.sort(key=lambda signal: signal.t_ns)
     for flow in seen.flows.values():
@@ -165,7 +165,7 @@ def _points(run: RunDirectory, node: str, seen: Observations) -> dict[tuple[int,
             for index in (index for index, interface in interfaces.interfaces.items() if interface != "lo"):
                 look(index, True, name, DOWNLINK, lambda flow: flow.leave)
                 look(index, False, name, UPLINK, lambda flow: flow.arrive)
-        elif node == name:
+        elif node == run.node_of(name):
             look(interfaces.index(mn.interface), True, name, UPLINK, lambda flow: flow.leave)
             look(interfaces.index(mn.interface), False, name, DOWNLINK, lambda flow: flow.arrive)
         elif node in mn.access:

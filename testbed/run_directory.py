@@ -43,7 +43,10 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class MobileNode(msgspec.Struct, frozen=True):
-    """`access` maps a MAG to its access interface for this MN; the ports are those of the two iperf3 servers."""
+    """An MN under one of its prefixes; `node` is its node where that is not what it is called here.
+
+    `access` maps a MAG to its access interface for this MN; the ports are those of the two iperf3 servers.
+    """
 
     mn_id: str
     hnp: str
@@ -51,6 +54,7 @@ class MobileNode(msgspec.Struct, frozen=True):
     access: dict[str, str]
     downlink_port: int
     uplink_port: int
+    node: str = ""
 
     @property
     def prefix(self) -> bytes:
@@ -105,9 +109,13 @@ class RunDirectory(msgspec.Struct, frozen=True):
             raise MeasurementError(f"{file}: {error}") from error
         return msgspec.structs.replace(run, path=path)
 
+    def node_of(self, mn: str) -> str:
+        return self.mns[mn].node or mn
+
     def moves_of(self, mn: str) -> list[Move]:
         """In the order of time."""
-        return sorted((move for move in self.moves if move.mn == mn), key=lambda move: move.detach_ns)
+        node = self.node_of(mn)
+        return sorted((move for move in self.moves if move.mn == node), key=lambda move: move.detach_ns)
 
     def mags(self) -> set[str]:
         return {mag for mn in self.mns.values() for mag in mn.access}

@@ -21,9 +21,9 @@ from common.schemes import SCHEMES
 from testbed.announcement import Announcer, Departure
 from testbed.capture import Capture, capture_all, stop_all
 from testbed.lab import Lab
-from testbed.load import Traffic
+from testbed.load import Flows, Traffic
 from testbed.node import LabError, Node, now_ns, sleep_until, wait_until
-from testbed.topology import Impairment
+from testbed.topology import MAX_PREFIXES, Impairment
 from testbed.traffic import Load
 from testbed.visit import LabSpec
 
@@ -59,12 +59,18 @@ class Scenario:
     downlink: str = "hold"
     order: str = "strict"
     context_octets: int = 64
+    prefixes: int = 1
+    fixed: int = 0
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> Self:
         """From what JSON made of one. Raises TypeError for an unknown option, LabError for an impossible one."""
         scenario = cls(**{**spec, "path": tuple(spec.get("path") or ())})
         names = {f"mag{number}" for number in range(1, scenario.mags + 1)}
+        if not 1 <= scenario.prefixes <= MAX_PREFIXES:
+            raise LabError(f"a mobile node has 1 to {MAX_PREFIXES} home network prefixes")
+        if not 0 <= scenario.fixed <= scenario.mns:
+            raise LabError(f"of {scenario.mns} mobile nodes {scenario.fixed} cannot have prefixes of their own")
         if scenario.mags < 2:
             raise LabError("a handover needs two MAGs at least")
         if scenario.scheme not in SCHEMES:
@@ -84,7 +90,16 @@ class Scenario:
             raise LabError(str(error)) from None
         rtt_s = self.rtt_ms / 1000
         return LabSpec(
-            self.mags, self.mns, rtt_s, self.scheme, impairment, self.downlink, self.order, self.context_octets
+            mags=self.mags,
+            mns=self.mns,
+            rtt_s=rtt_s,
+            scheme=self.scheme,
+            impairment=impairment,
+            downlink=self.downlink,
+            order=self.order,
+            context_octets=self.context_octets,
+            prefixes=self.prefixes,
+            fixed=self.fixed,
         )
 
     def places(self) -> Iterator[dict[str, str]]:
@@ -157,14 +172,14 @@ class _Run:
         """run.json without its "backend"."""
         places = self._scenario.places()
         here = next(places)
-        addresses = self._attach(here)
+        flows = self._attach(here)
         self._warm_up(here)
         visible = {node.name: self._lab.nodes[node.name] for node in self._lab.topology.nodes if not node.hidden}
         logs = self._records / "logs"
         captures = self._capture(visible, logs)
         self._progress("starting ping and iperf3")
-        self._traffic = Traffic(self._lab, Load(self._scenario.rate_pps, self._scenario.packet_size), logs)
-        self._beats, self._number = self._traffic.start(addresses)
+        self._traffic = Traffic(self._lab, Load(self._scenario.rate_pps, self._scenario.packet_size), logs, flows)
+        self._beats, self._number = self._traffic.start()
         start_ns = now_ns()
         gc.collect()
         gc.disable()  # no collection in a moment that is measured
@@ -188,7 +203,7 @@ class _Run:
             "spec": asdict(self._scenario),
             "kernel": os.uname().release,
             "nodes": {name: self._describe_node(name) for name in visible},
-            "mns": {name: self._describe_mn(name, addresses[name]) for name in self._mns},
+            "mns": {name: self._describe_mn(name, *flow) for name, flow in flows.items()},
             "moves": self._moves,
             "traffic": {"start_ns": start_ns, "stop_ns": stop_ns},
             "ping": ping,
@@ -209,10 +224,16 @@ class _Run:
         seen = {name: node for name, node in visible.items() if name != "inet"}
         return capture_all(seen, set(self._mns), directory, logs, only)
 
-    def _attach(self, places: Mapping[str, str]) -> dict[str, IPv6Interface]:
+    def _attach(self, places: Mapping[str, str]) -> Flows:
+        """What is measured: each MN, under each of its prefixes."""
         self._progress("mobile nodes attach and get their addresses")
         self._lab.network.air.attach(places)
-        return {mn: self._lab.wait_for_service(mn) for mn in self._mns}
+        flows: Flows = {}
+        for mn in self._mns:
+            self._lab.wait_for_service(mn)
+            for number, address in enumerate(self._lab.addresses(mn), 1):
+                flows[mn if number == 1 else f"{mn}/{number}"] = mn, address
+        return flows
 
     def _warm_up(self, start: Mapping[str, str]) -> None:
         """Every MN visits every MAG once: what a daemon and the kernel do for the first time takes longer."""
@@ -287,10 +308,11 @@ class _Run:
             "interfaces": self._lab.network.interfaces(name),
         }
 
-    def _describe_mn(self, name: str, address: IPv6Interface) -> dict[str, Any]:
-        mn = self._lab.topology.mn(name)
+    def _describe_mn(self, name: str, node: str, address: IPv6Interface) -> dict[str, Any]:
+        mn = self._lab.topology.mn(node)
         return {
             "mn_id": mn.mn_id,
+            "node": node,
             "hnp": str(address.network),
             "address": str(address.ip),
             "interface": mn.interface,

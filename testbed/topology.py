@@ -15,8 +15,10 @@ from typing import Self
 
 LMAA = IPv6Address("2001:db8:0:ff::1")
 HNP_POOL = IPv6Network("2001:db8:1000::/36")
+_FIXED_PREFIXES = IPv6Network("2001:db8:1fff::/48")  # of the pool: those that belong to an MN for good
 AIR = "air"
 WIRE = "wire"  # the hidden node that impairs signalling
+MAX_PREFIXES = 8
 MAX_MAGS = 254  # the third group of a MAG's address is its number, 0xff is the LMA's
 MAX_MNS = 999  # so that a bridge port's name, mn999-mag254, stays below the kernel's 16 octets
 
@@ -133,6 +135,12 @@ class MobileNode:
     mn_id: str
     mac: str
     interface: str = "eth0"
+
+    def fixed_prefixes(self, count: int) -> tuple[IPv6Network, ...]:
+        """Home network prefixes of its own, which no other MN ever gets."""
+        number = int(self.mac.replace(":", "")[-4:], 16)
+        first = int(_FIXED_PREFIXES.network_address) + (MAX_PREFIXES * number << 64)
+        return tuple(IPv6Network((first + (place << 64), 64)) for place in range(count))
 
     @property
     def access_interface(self) -> str:

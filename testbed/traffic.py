@@ -86,14 +86,18 @@ class Load:
 
 
 class Stream:
-    """One iperf3 UDP stream: the sender is the client, so that ending it ends the receiver behind its last packet."""
+    """One iperf3 UDP stream: the sender is the client, so that ending it ends the receiver behind its last packet.
 
-    def __init__(self, sender: Node, receiver: Node, port: int, files: Path) -> None:
+    `at` is the one address of the receiver's that it is to answer from, where it has several.
+    """
+
+    def __init__(self, sender: Node, receiver: Node, port: int, files: Path, *, at: IPv6Address | None = None) -> None:
         self.port = port
         self._name = f"{sender.name}-{receiver.name}-{port}"
         self._files = files
         self._sender_node = sender
         argv = ["iperf3", "--server", "--one-off", "--json", "--interval", "0", "--port", str(port)]
+        argv += ["--bind", str(at)] if at else []
         self._receiver = self._spawn(receiver, argv, "receiver")
         self._sender: Process | None = None
 
@@ -108,14 +112,18 @@ class Stream:
         self.require_alive()
         return any(socket[3] == _TCP_LISTEN for socket in self._control_sockets(self._receiver, remote=False))
 
-    def start(self, receiver: IPv6Address, load: Load) -> None:
-        """Start the sender, once `listening`; it sends nothing but its request to connect before `go`."""
+    def start(self, receiver: IPv6Address, load: Load, source: IPv6Address | None = None) -> None:
+        """Start the sender, once `listening`; it sends nothing but its request to connect before `go`.
+
+        `source` is the address that it sends from; else the kernel chooses.
+        """
         rate = load.rate_pps * load.packet_size * 8
         argv = [
             *("iperf3", "--client", str(receiver), "--port", str(self.port), "-6", "--udp", "--json"),
             *("--bitrate", f"{rate:.0f}", "--length", str(load.packet_size)),
             *("--pacing-timer", str(load.interval_ns // 1000)),
             *("--time", str(_FOREVER_S), "--interval", "0"),
+            *(("--bind", str(source)) if source else ()),
         ]
         with uninterrupted(), Tap(self._sender_node, udp_to(self.port), outgoing=True) as tap:
             self._sender = self._spawn(self._sender_node, argv, "sender")

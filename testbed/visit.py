@@ -26,7 +26,10 @@ _TEMPORARY, _DEPRECATED, _DAD_FAILED, _TENTATIVE = 0x01, 0x20, 0x08, 0x40  # IFA
 
 @dataclass(frozen=True, slots=True)
 class LabSpec:
-    """What a lab is made from; the last three matter to context-reflector only, the opaque context is per MN."""
+    """What a lab is made from; `downlink` to `context_octets` matter to context-reflector only, the context is per MN.
+
+    Every MN has `prefixes` home network prefixes; the last `fixed` MNs have theirs for good, the others of the pool.
+    """
 
     mags: int = 2
     mns: int = 1
@@ -36,6 +39,8 @@ class LabSpec:
     downlink: str = "hold"
     order: str = "strict"
     context_octets: int = 64
+    prefixes: int = 1
+    fixed: int = 0
 
     def topology(self) -> Topology:
         return build(self.mags, self.mns, self.rtt_s, self.impairment)
@@ -87,27 +92,39 @@ class View:
                 raise LabError(f"there is no access router {mag} in lab {self.id}, only {', '.join(mags)}")
         return self._air().move(places, l2_s, at_ns)
 
-    def address(self, mn: str) -> IPv6Interface | None:
-        """The MN's stable address out of its home network prefix, once it may use it."""
+    def addresses(self, mn: str) -> list[IPv6Interface]:
+        """The MN's stable addresses out of its home network prefixes, as soon as it may use one of each."""
+        found = []
         with self._inside(mn):
             lines = Path("/proc/thread-self/net/if_inet6").read_text().splitlines()
         for digits, _, length, _, flags, _ in map(str.split, lines):
             address = IPv6Address(bytes.fromhex(digits))
             unusable = int(flags, 16) & (_TEMPORARY | _DEPRECATED | _DAD_FAILED | _TENTATIVE)
             if address in HNP_POOL and not unusable:
-                return IPv6Interface((address, int(length, 16)))
-        return None
+                found.append(IPv6Interface((address, int(length, 16))))
+        if len(found) < self.spec.prefixes:
+            return []
+        return sorted(found)[: self.spec.prefixes] if self.spec.prefixes > 1 else found[:1]
+
+    def address(self, mn: str) -> IPv6Interface | None:
+        """The first of them."""
+        return next(iter(self.addresses(mn)), None)
 
     def wait_for_service(self, mn: str, timeout_s: float = 30.0) -> IPv6Interface:
-        """Return the MN's address once a ping from it to CN has come back. Raises LabError when that takes too long."""
-        address = wait_until(lambda: self.address(mn), f"{mn} has no address", timeout_s)
-        assert address is not None
+        """Return the MN's first address once pings from all to CN have come back.
+
+        Raises LabError when that takes too long.
+        """
+        addresses = wait_until(lambda: self.addresses(mn), f"{mn} has no address", timeout_s)
         cn = str(self.topology.addresses["cn"])
-        try:
-            self.run(mn, ["ping", "-6", "-n", "-q", "-c", "1", "-i", "0.2", "-w", f"{timeout_s:.0f}", cn])
-        except LabError:
-            raise LabError(f"{mn} ({address.ip}) does not reach cn ({cn})") from None
-        return address
+        ping = ["ping", "-6", "-n", "-q", "-c", "1", "-i", "0.2", "-w", f"{timeout_s:.0f}"]
+        for address in addresses:
+            source = ["-I", str(address.ip)] if len(addresses) > 1 else []
+            try:
+                self.run(mn, [*ping, *source, cn])
+            except LabError:
+                raise LabError(f"{mn} ({address.ip}) does not reach cn ({cn})") from None
+        return addresses[0]
 
     def control_socket(self, node: str) -> Path:
         return self.directory / f"{node}.sock"

@@ -145,8 +145,11 @@ class Domain:
                 case Forward():
                     if self.kernel_refuses(node, action):
                         error = DataPlaneError("refused for the test")
-                        self.perform(node, self.cores()[node].forwarding_failed(action, error, self.now))
-                        return
+                        undoing = self.cores()[node].forwarding_failed(action, error, self.now)
+                        self.perform(node, undoing)
+                        if any(isinstance(each, Send) for each in undoing):
+                            return
+                        continue
                     self.apply(node, action)
                 case Solicit(interface, mn_ll_id):
                     if mag_address(self.places.get(mn_ll_id[-1], 0)) == node:

@@ -12,8 +12,16 @@ from common.errors import MalformedMessage, UnknownMhType
 from common.mh.codec import ParameterProblem, decode, encode, with_checksum
 from common.mh.layers import MIP6MH_PBA, MIP6MH_PBU, MIP6OptHomeNetworkPrefix
 from common.mh.layout import Layout, OptionLayout
-from common.mh.messages import ALL_ZERO_PREFIX, BindingError, Message, MnId, ProxyBindingAck, ProxyBindingUpdate, Status
-from common.mh.options import MAX_HOME_NETWORK_PREFIXES
+from common.mh.messages import (
+    ALL_ZERO_PREFIX,
+    MAX_HOME_NETWORK_PREFIXES,
+    BindingError,
+    Message,
+    MnId,
+    ProxyBindingAck,
+    ProxyBindingUpdate,
+    Status,
+)
 from tests.wire import FOREIGN_VECTORS, FULL_PBA, FULL_PBU, HNP, VECTORS, acks, messages, updates, vector
 from tests.wire_scapy import in_scapy
 

@@ -48,7 +48,7 @@ def fast_pbu(domain: PacketDomain, **changes: object) -> FastProxyBindingUpdate:
         (
             {"nmag": IPv6Address("2001:db8:0:99::1")},
             Status.MAG_NOT_AUTHORIZED_FOR_PROXY_REG,
-            "refused-unknown-nmag",
+            None,
         ),
         ({"timestamp": Timestamp(1)}, Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED, None),
         ({"timestamp": Timestamp.from_utc(utc(1000.0))}, Status.TIMESTAMP_MISMATCH, None),

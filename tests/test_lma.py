@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -86,13 +87,13 @@ def test_initial_registration_installs_the_path_before_it_answers(lma: LocalMobi
             ),
         ),
     ]
-    assert lma.deadline() == 300.0
+    assert lma.binding_cache.deadline() == 300.0
 
 
 def test_refresh_extends_and_touches_no_path(registered: LocalMobilityAnchor) -> None:
     actions = registered.receive(PMAG, pbu(100.0, hnps=(HNP,), handoff_indicator=HandoffIndicator.NOT_CHANGED), 100.0)
     assert [type(action) for action in actions] == [Send]
-    assert registered.deadline() == 400.0
+    assert registered.binding_cache.deadline() == 400.0
 
 
 def test_handoff_after_deregistration(registered: LocalMobilityAnchor) -> None:
@@ -100,12 +101,12 @@ def test_handoff_after_deregistration(registered: LocalMobilityAnchor) -> None:
     actions = registered.receive(PMAG, pbu(5.0, lifetime=0, sequence=2, hnps=(HNP,)), 5.0)
     assert actions[0] == Forward(MN, (HNP,), Forwarding(Drop()))
     assert (answer(actions).status, answer(actions).lifetime) == (Status.ACCEPTED, 0)
-    assert registered.deadline() == 15.0
+    assert registered.binding_cache.deadline() == 15.0
     # nMAG --> LMA  PBU
     actions = registered.receive(NMAG, pbu(5.2), 5.2)
     assert actions[0] == Forward(MN, (HNP,), Forwarding(ToPeer(NMAG)))
     assert answer(actions).hnps == (HNP,)
-    assert registered.deadline() == 305.2
+    assert registered.binding_cache.deadline() == 305.2
 
 
 def test_handoff_without_deregistration_and_the_late_one_is_ignored(registered: LocalMobilityAnchor) -> None:
@@ -125,7 +126,7 @@ def test_deregistered_binding_is_deleted_after_the_delay_and_its_prefix_is_free(
     assert registered.expire(14.999) == []
     assert without_notes(registered.expire(15.0)) == [Forward(MN, (HNP,), None)]
     assert len(registered.binding_cache) == 0
-    assert registered.deadline() is None
+    assert registered.binding_cache.deadline() == inf
 
 
 def test_lifetime_runs_out(registered: LocalMobilityAnchor) -> None:
@@ -269,7 +270,7 @@ def test_kernel_that_refuses_a_new_path_makes_a_refusal(lma: LocalMobilityAnchor
     assert without_notes(actions)[0] == Forward(MN, (HNP,), None)
     assert answer(actions).status == Status.INSUFFICIENT_RESOURCES
     assert len(lma.binding_cache) == 0
-    assert lma.deadline() is None
+    assert lma.binding_cache.deadline() == inf
 
 
 def test_kernel_that_refuses_a_handoff_leaves_the_old_path(registered: LocalMobilityAnchor) -> None:
@@ -279,7 +280,7 @@ def test_kernel_that_refuses_a_handoff_leaves_the_old_path(registered: LocalMobi
     assert without_notes(actions)[0] == Forward(MN, (HNP,), Forwarding(ToPeer(PMAG)))
     assert answer(actions).status == Status.INSUFFICIENT_RESOURCES
     assert [bce.proxy_coa for bce in registered.binding_cache] == [PMAG]
-    assert registered.deadline() == 300.0
+    assert registered.binding_cache.deadline() == 300.0
 
 
 def test_binding_error_is_noted(lma: LocalMobilityAnchor) -> None:
@@ -293,20 +294,38 @@ def test_a_mobile_node_finds_its_prefix_again(registered: LocalMobilityAnchor) -
     assert answer(registered.receive(PMAG, pbu(302.0), 302.0)).hnps == (HNP,)
 
 
-@given(st.lists(st.tuples(st.integers(1, 6), st.booleans())))
-def test_prefixes_have_one_owner_at_a_time(history: list[tuple[int, bool]]) -> None:
-    """MNs come (True) and go; a pool of four for six of them."""
+prefixes_of_pool = [IPv6Network((0x2001_0DB8_1000_0000 + number << 64, 64)) for number in range(4)]
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from([0, 1, 2, 3]), st.sampled_from([None, *range(4)]))))
+def test_prefixes_have_one_owner_at_a_time(history: list[tuple[int, int, int | None]]) -> None:
+    """MNs ask for some prefixes, or for one by its name, or (0) give all back; a pool of four for six of them."""
     pool = HnpPool([IPv6Network("2001:db8:1000::/62")], 64)
     owned: dict[int, list[IPv6Network]] = {mn: [] for mn in range(1, 7)}
-    for mn, comes in history:
-        if comes:
-            prefix = pool.allocate(mn_id(mn))
-            taken = [each for prefixes in owned.values() for each in prefixes]
-            assert (prefix is None) == (len(taken) == 4)
-            assert prefix not in taken
-            owned[mn] += [prefix] if prefix else []
-        elif owned[mn]:
-            pool.release(owned[mn].pop())
+    last: dict[IPv6Network, int] = {}
+    for mn, count, named in history:
+        taken = [each for prefixes in owned.values() for each in prefixes]
+        if not count:
+            for prefix in owned[mn]:
+                pool.release(prefix)
+            owned[mn] = []
+            continue
+        if named is None:
+            given = list(pool.allocate(mn_id(mn), count))
+            assert len(given) == min(count, 4 - len(taken))
+        else:
+            prefix = prefixes_of_pool[named]
+            given = [prefix] if pool.claim(prefix, mn_id(mn)) else []
+            assert bool(given) == (prefix not in taken and last.get(prefix, mn) == mn)
+        assert not set(given) & set(taken)
+        owned[mn] += given
+        last |= dict.fromkeys(given, mn)
+
+
+@pytest.mark.parametrize("prefix", ["2001:db8:1000:1::/64", "2001:db8:1000::/60", "2001:db8:9::/64"])
+def test_what_is_not_the_pools_to_give(prefix: str) -> None:
+    pool = HnpPool([IPv6Network("2001:db8:1000::/62")], 64, [IPv6Network("2001:db8:1000:1::/64")])
+    assert not pool.claim(IPv6Network(prefix), MN)
 
 
 def test_timestamps_of_mobile_nodes_need_only_rise() -> None:

@@ -29,7 +29,7 @@ SERVED = Forward(MN, (HNP,), Forwarding(ToAccess("acc1", mac(1)), uplink_to=LMAA
 
 @pytest.fixture
 def mag() -> MobileAccessGateway:
-    return MobileAccessGateway(mag_config(1, mns=2), utc, sequence=65535)
+    return MobileAccessGateway(mag_config(1, mns=2, heartbeat_interval=3600.0), utc, sequence=65535)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_departure_deregisters_with_all_prefixes_and_ends_with_the_answer(regist
     assert not [action for action in actions if isinstance(action, Forward)]
     assert registered.receive(LMAA, accepted(pbu), 5.01) == [Forward(MN, (HNP,), None), Note("removed", MN)]
     assert state(registered) is None
-    assert registered.deadline() is None
+    assert not registered.binding_update_list
 
 
 def test_deregistration_without_answer_ends_after_the_timeout(registered: MobileAccessGateway) -> None:

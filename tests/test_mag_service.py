@@ -30,7 +30,7 @@ SECOND = IPv6Network("2001:db8:1000:1::/64")
 
 @pytest.fixture
 def mag() -> MobileAccessGateway:
-    return MobileAccessGateway(mag_config(1, mns=2), utc, sequence=65535)
+    return MobileAccessGateway(mag_config(1, mns=2, heartbeat_interval=3600.0), utc, sequence=65535)
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_sequence_number_out_of_window_is_taken_from_the_lma() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 0.4)), min_size=8, max_size=40))
 def test_no_session_asks_more_than_three_times_a_second(moves: list[tuple[bool, float]]) -> None:
-    mag = MobileAccessGateway(mag_config(1), utc)
+    mag = MobileAccessGateway(mag_config(1, heartbeat_interval=3600.0), utc)
     now, requests = 0.0, list[float]()
 
     def tell(actions: list[Action]) -> None:
@@ -242,7 +242,7 @@ def test_who_left_in_order_does_not_come_back_by_a_late_word(registered: MobileA
 
 
 def test_presence_need_not_be_verified() -> None:
-    mag = MobileAccessGateway(mag_config(1, verify_presence=False), utc)
+    mag = MobileAccessGateway(mag_config(1, verify_presence=False, heartbeat_interval=3600.0), utc)
     [pbu] = sent(mag.link_up("acc1", 0.0))
     mag.receive(LMAA, accepted(pbu), 0.01)
     assert sent(refresh_due(mag))

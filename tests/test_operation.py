@@ -114,7 +114,7 @@ def test_no_metric_of_an_anchor_is_always_zero() -> None:
             for mn in (1, 2, 3, 4):
                 say(PMAG, request(mn))
             say(PMAG, leave)
-            say(NMAG, request(1, sequence=1))
+            say(NMAG, request(1, sequence=3))
             say(PMAG, ContextReflectionAck(status=Status.ACCEPTED, sequence=2, lifetime=10.0, mn_id=mn_id(1)))
             say(PMAG, replace(leave, mn_id=mn_id(2), mn_ll_id=mac(2)))  # stays a CCE
             say(PMAG, request(3, lifetime=0, sequence=2))  # waits to be deleted

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from common.mh.messages import (
     ALL_ZERO_PREFIX,
+    MAX_HOME_NETWORK_PREFIXES,
     AccessTechnologyType,
     AckFlag,
     BindingError,
@@ -42,7 +43,6 @@ from common.mh.messages import (
     Timestamp,
     UpdateFlag,
 )
-from common.mh.options import MAX_HOME_NETWORK_PREFIXES
 
 MN1 = MnId.nai("mn1@example.net")
 HNP = IPv6Network("2001:db8:1000::/64")

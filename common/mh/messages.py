@@ -28,6 +28,7 @@ from common.mh.handover_messages import (
 from common.mh.values import (
     ALL_ZERO_ADDRESS,
     ALL_ZERO_PREFIX,
+    MAX_HOME_NETWORK_PREFIXES,
     AccessTechnologyType,
     AckFlag,
     ContextData,
@@ -43,6 +44,7 @@ from common.mh.values import (
 __all__ = [  # of what is defined elsewhere
     "ALL_ZERO_ADDRESS",
     "ALL_ZERO_PREFIX",
+    "MAX_HOME_NETWORK_PREFIXES",
     "AccessTechnologyType",
     "AckFlag",
     "ContextData",

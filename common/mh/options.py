@@ -25,6 +25,7 @@ from common.mh.layers import (
 from common.mh.layout import PADDING, OptionLayout
 from common.mh.messages import (
     ALL_ZERO_PREFIX,
+    MAX_HOME_NETWORK_PREFIXES,
     AccessTechnologyType,
     ContextData,
     ContextRequest,
@@ -37,9 +38,6 @@ MAX_OCTETS = 8 * 256  # of a message: Header Len is one octet
 _PAD1 = 0
 _PREFIX_MASKS = [(1 << 128) - (1 << 128 - length) for length in range(129)]
 SECONDS_PER_UNIT = 4  # RFC 6275 sections 6.1.7, 6.1.8 and 6.2.4
-# The RFC has no limit. This one makes sure that the answer to any message, which repeats all of its options and aligns
-# them, fits into a Mobility Header.
-MAX_HOME_NETWORK_PREFIXES = 32
 MAX_CONTEXT_OPTION = 253  # octets of data beside the Feature Profile Type
 CONTEXT_OPTION_HEADER = 4  # octets: type, length, Feature Profile Type
 _RESERVED_FEATURES = (0, 0xFFFF)

@@ -12,6 +12,9 @@ from common.mh import code_points
 
 ALL_ZERO_PREFIX = IPv6Network("::/0")  # RFC 5213 8.3: "allocate one for me"
 ALL_ZERO_ADDRESS = IPv6Address("::")
+# The RFC has no limit. This one makes sure that the answer to any message, which repeats all of its options and aligns
+# them, fits into a Mobility Header.
+MAX_HOME_NETWORK_PREFIXES = 32
 
 
 class Octet(IntEnum):

@@ -38,8 +38,6 @@ from lmad.checks import Refusal
 from lmad.config import LmadConfig
 from lmad.handover.pmipv6 import Pmipv6
 
-INITIAL_MINIMUM_DELAY_BETWEEN_BRIS = 1.0  # RFC 5846 section 11: InitMINDelayBRIs, seconds; also used for the CR
-MAX_RETRIES = 1  # BRIMaxRetriesNumber
 Change = tuple[BindingCacheEntry | None, list[Action]]
 
 
@@ -85,7 +83,6 @@ class ContextReflector(Pmipv6):
     def __init__(self, config: LmadConfig) -> None:
         super().__init__(config)
         self._speakers: Recorded[IPv6Address, bool] = Recorded()
-        self._sequence = 0
 
     def follow(self, config: LmadConfig) -> None:
         super().follow(config)
@@ -120,10 +117,16 @@ class ContextReflector(Pmipv6):
             )
         return Forwarding(ToPeer(handover.pmag), held=True, uplink_from=both, returned_from=handover.pmag)
 
+    def holders(self, bce: BindingCacheEntry) -> frozenset[IPv6Address]:
+        handover = _handover(bce)
+        if handover is None or bce.state is not State.CONTEXT:
+            return super().holders(bce)
+        return frozenset({handover.pmag, *([handover.nmag] if handover.nmag else [])})
+
     def deregistered(self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, now: float) -> BindingCacheEntry | Refusal:
         """Section 3.3: the Proxy BCE becomes a CCE."""
         if not pbu.flags & UpdateFlag.CONTEXT:
-            return super().deregistered(replace(bce, handover=None), pbu, now)
+            return self.released(bce, now)
         self._speakers[bce.proxy_coa] = True
         try:
             self._limits.check(pbu.contexts)
@@ -140,7 +143,7 @@ class ContextReflector(Pmipv6):
             contexts=pbu.contexts,
             giver=bce.proxy_coa,
             returning=self._strict,
-            resend_at=now + INITIAL_MINIMUM_DELAY_BETWEEN_BRIS if self._options.acknowledge and nmag else inf,
+            resend_at=now + self.revocations.initial_delay if self._options.acknowledge and nmag else inf,
         )
         expires = now + handover.lifetime
         return replace(bce, state=State.CONTEXT, lifetime=0, expires=expires, handover=handover)
@@ -166,7 +169,7 @@ class ContextReflector(Pmipv6):
             return after
         if not handover.closing and not handover.returning:
             return replace(after, handover=None)
-        resend_at = now + INITIAL_MINIMUM_DELAY_BETWEEN_BRIS
+        resend_at = now + self.revocations.initial_delay
         return replace(after, handover=replace(handover, resend_at=resend_at, retries=0))
 
     def acknowledge(
@@ -208,11 +211,11 @@ class ContextReflector(Pmipv6):
         return None
 
     def expired(self, bce: BindingCacheEntry, now: float) -> tuple[BindingCacheEntry, list[Action]]:
-        """The CR or the BRI has had no answer."""
+        """The CR or the BRI has had no answer; both are repeated as RFC 5846 says of the BRI (section 6.3)."""
         handover = _handover(bce)
         assert handover is not None
-        if handover.retries < MAX_RETRIES:
-            delay = INITIAL_MINIMUM_DELAY_BETWEEN_BRIS * 2 ** (handover.retries + 1)
+        if handover.retries < self.revocations.max_retries:
+            delay = self.revocations.delay(handover.retries + 1)
             again = replace(handover, retries=handover.retries + 1, resend_at=now + delay)
             resend = self._reflect if bce.state is State.CONTEXT else self._revoke
             return replace(bce, handover=again), resend(bce, again)
@@ -244,10 +247,9 @@ class ContextReflector(Pmipv6):
     def _revoke(self, bce: BindingCacheEntry, handover: Handover) -> list[Action]:
         actions: list[Action] = []
         for mag in sorted(handover.closing):
-            self._sequence = (self._sequence + 1) % (1 << 16)
             indication = BindingRevocationIndication(
                 trigger=RevocationTrigger.HANDOVER_SAME_ACCESS,
-                sequence=self._sequence,
+                sequence=self.revocations.number(),
                 mn_id=bce.mn_id,
                 hnps=bce.hnps,
             )

@@ -68,7 +68,6 @@ class FastHandover(Pmipv6):
 
     def __init__(self, config: LmadConfig) -> None:
         super().__init__(config)
-        self._mags = frozenset(mag.address for mag in config.mag)
         self._max_lifetime = config.lma.max_lifetime
         self._lacking: Recorded[IPv6Address, bool] = Recorded()
 
@@ -114,7 +113,6 @@ class FastHandover(Pmipv6):
             (message.nmag is None, Status.REASON_UNSPECIFIED, "missing-nmag"),
             (message.lifetime == 0, Status.REASON_UNSPECIFIED, "fast-pbu-without-lifetime"),
             (message.nmag == pmag, Status.REASON_UNSPECIFIED, "nmag-is-pmag"),
-            (message.nmag not in self._mags, Status.MAG_NOT_AUTHORIZED_FOR_PROXY_REG, "unknown-nmag"),
             (message.nmag in self._lacking, Status.ADMINISTRATIVELY_PROHIBITED, "nmag-without-fast-handover"),
         )
         return next((Refusal(status, reason) for holds, status, reason in objections if holds), None)

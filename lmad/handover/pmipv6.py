@@ -10,9 +10,11 @@ from typing import Any
 from common.actions import Action, Drop, Forwarding, ToPeer
 from common.mh.messages import Message, ProxyBindingAck, ProxyBindingUpdate
 from common.records import Table
+from common.revocation import Revocations
 from lmad.binding_cache import BindingCache, BindingCacheEntry, State
 from lmad.checks import Refusal
 from lmad.config import LmadConfig
+from lmad.revoking import Revoked
 
 
 class Pmipv6:
@@ -26,6 +28,10 @@ class Pmipv6:
     handover_kind: type | None = None
 
     def __init__(self, config: LmadConfig) -> None:
+        lma = config.lma
+        self.revocations: Revocations[Revoked] = Revocations(
+            lma.bri_max_retries_number, lma.init_min_delay_bris, lma.max_brack_timeout
+        )
         self.follow(config)
 
     def follow(self, config: LmadConfig) -> None:
@@ -42,8 +48,16 @@ class Pmipv6:
 
     def deregistered(self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, now: float) -> BindingCacheEntry | Refusal:
         """The entry after a valid de-registration (section 5.3.5), or a refusal."""
+        return self.released(bce, now)
+
+    def released(self, bce: BindingCacheEntry, now: float) -> BindingCacheEntry:
+        """The entry when no MAG has it any more: it waits for its deletion, or for the MN (section 5.3.5)."""
         expires = now + self._min_delay_before_bce_delete
-        return replace(bce, state=State.DEREGISTERED, lifetime=0, expires=expires)
+        return replace(bce, state=State.DEREGISTERED, lifetime=0, expires=expires, handover=None)
+
+    def holders(self, bce: BindingCacheEntry) -> frozenset[IPv6Address]:
+        """The MAGs that may hold something of the session: all of them hear when it is revoked."""
+        return frozenset({bce.proxy_coa})
 
     def registered(self, before: BindingCacheEntry | None, after: BindingCacheEntry, now: float) -> BindingCacheEntry:
         """The entry of a valid registration as the scheme wants it."""

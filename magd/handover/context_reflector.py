@@ -13,8 +13,6 @@ from common.actions import Action, Forwarding, HoldUplink, Note, Send, ToAccess
 from common.contexts import BindingState, ContextRefused, Reassembly, fragment
 from common.mh.messages import (
     AckFlag,
-    BindingRevocationAck,
-    BindingRevocationIndication,
     ContextContinuation,
     ContextData,
     ContextReflection,
@@ -25,7 +23,6 @@ from common.mh.messages import (
     MnId,
     ProxyBindingAck,
     ProxyBindingUpdate,
-    RevocationStatus,
     Status,
     UpdateFlag,
 )
@@ -142,8 +139,6 @@ class ContextReflector(Pmipv6):
                 return self._reflected(source, message, 0, entry, now)
             case ContextContinuation(mn_id=MnId(), part=part):
                 return self._reflected(source, message, part, entry, now)
-            case BindingRevocationIndication(mn_id=MnId()):
-                return self._revoked(source, message, entry)
         return None
 
     def refused(self, interface: str) -> list[Action]:
@@ -206,22 +201,6 @@ class ContextReflector(Pmipv6):
         if other or not entry.parts or entry.state is State.REFUSED:
             return [*steps, Note("context-stale", entry.mn_id)]
         return [*steps, self._restored(replace(entry, parts=_with(entry.parts, part, message.contexts)))]
-
-    def _revoked(
-        self, source: IPv6Address, message: BindingRevocationIndication, entry: BindingUpdateListEntry | None
-    ) -> list[Step]:
-        """RFC 5846: the context ends here. What is held for an MN that went elsewhere goes back first."""
-        status, steps = RevocationStatus.SUCCESS, list[Step]()
-        if entry is None:
-            status = RevocationStatus.BINDING_DOES_NOT_EXIST
-        elif entry.state is State.AWAITED:
-            steps = [replace(entry, state=State.LEFT), Removal(entry)]
-        elif entry.state in GONE:
-            steps = [Removal(entry)]
-        else:
-            status = RevocationStatus.MN_IS_ATTACHED
-        answer = BindingRevocationAck(status=status, sequence=message.sequence, mn_id=message.mn_id, hnps=message.hnps)
-        return [*steps, Send(source, answer)]
 
     def _restored(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry:
         """The entry with every feature that has come whole."""

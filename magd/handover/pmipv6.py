@@ -83,6 +83,19 @@ class Pmipv6:
         """What follows the answer to a de-registration; None: it has not come in time (section 6.9.1.4)."""
         return [Removal(entry)]
 
+    def revoked(self, entry: BindingUpdateListEntry, moved: bool) -> list[Step] | None:
+        """The LMA revokes the session (RFC 5846 section 9.1), if `moved` because the MN is thought to be elsewhere.
+
+        None: it is not, it is here. What waits for an MN that will not come goes back.
+        """
+        if entry.state is State.AWAITED:
+            return [replace(entry, state=State.LEFT), Removal(entry)]
+        if entry.state in (State.DEREGISTERING, State.LEFT):
+            return [Removal(entry)]
+        if moved:
+            return None
+        return [replace(unserved(entry, State.REFUSED), restored=False), *self.refused(entry.interface)]
+
     def received(
         self, source: IPv6Address, message: Message, entry: BindingUpdateListEntry | None, now: float
     ) -> list[Step] | None:

@@ -89,7 +89,8 @@ def test_a_killed_mag_finds_its_mn_again(mag: str) -> None:
         assert lab.settle("mn", "mag2") == address
 
 
-def test_a_killed_lma_serves_again_with_the_next_registration() -> None:
+def test_a_killed_lma_hears_of_its_sessions_again() -> None:
+    """RFC 5847: it says that it has lost them, and the MAG registers them anew under the prefixes that they had."""
     with SystemLab(LabSpec(mns=2)) as lab:
         addresses = {mn: lab.settle(mn, "mag1") for mn in ("mn1", "mn2")}
         assert lab.end("lma", SIGKILL) == -SIGKILL
@@ -97,12 +98,32 @@ def test_a_killed_lma_serves_again_with_the_next_registration() -> None:
             ["ip", "-6", "route", "add", "2001:db8:1fff::/64", "via", "2001:db8:ee::1", "proto", "213"]
         )
         lab.start("lma")
-        assert lab.serving() == {}
+        both = {lab.topology.mn(mn).mn_id: "mag1" for mn in addresses}
+        eventually(lambda: lab.serving() == both, "the MAG does not register its MNs again")
+        assert lab.counters("mag1")["peer-restarted"] == 1
+        for mn, address in addresses.items():
+            assert lab.wait_for_service(mn).ip == address
         routes = lab.nodes["lma"].run(["ip", "-6", "route", "show", "proto", "213"])
         assert routes.split("\n")[0].startswith("blackhole 2001:db8:1000::/36")
         assert "1fff" not in routes
         for mn, address in addresses.items():
             assert lab.settle(mn, "mag2") == address
+
+
+def test_what_the_operator_revokes_ends_at_both_ends() -> None:
+    with SystemLab(LabSpec(mns=2)) as lab:
+        for mn in ("mn1", "mn2"):
+            lab.settle(mn, "mag1")
+        assert lab.command("lma", "revoke", mn_id=MN_ID) == {"sessions": 1}
+        eventually(lambda: MN_ID not in lab.serving(), "the session goes on")
+        assert lab.states("mag1")[MN_ID] == "refused"
+        assert lab.command("lma", "revoke", mag=str(lab.topology.addresses["mag1"])) == {"sessions": 1}
+        eventually(lambda: lab.show("lma", "bindings") == [], "a session goes on")
+        [row] = [each for each in lab.show("lma", "mags") if each["address"] == str(lab.topology.addresses["mag1"])]
+        assert row["bindings"] == 0
+        routes = lab.nodes["lma"].run(["ip", "-6", "route", "show", "proto", "213"])
+        assert routes.splitlines() == [line for line in routes.splitlines() if line.startswith("blackhole")]
+        lab.settle("mn1", "mag2")  # it may come again
 
 
 def tunnel(lab: SystemLab, node: str, peer: str) -> str:
