@@ -93,6 +93,7 @@ def test_a_killed_lma_hears_of_its_sessions_again() -> None:
     """RFC 5847: it says that it has lost them, and the MAG registers them anew under the prefixes that they had."""
     with SystemLab(LabSpec(mns=2)) as lab:
         addresses = {mn: lab.settle(mn, "mag1") for mn in ("mn1", "mn2")}
+        restarts = lab.counters("mag1")["peer-restarted"]  # at the very start nobody can know what was before
         assert lab.end("lma", SIGKILL) == -SIGKILL
         lab.nodes["lma"].run(
             ["ip", "-6", "route", "add", "2001:db8:1fff::/64", "via", "2001:db8:ee::1", "proto", "213"]
@@ -100,7 +101,7 @@ def test_a_killed_lma_hears_of_its_sessions_again() -> None:
         lab.start("lma")
         both = {lab.topology.mn(mn).mn_id: "mag1" for mn in addresses}
         eventually(lambda: lab.serving() == both, "the MAG does not register its MNs again")
-        assert lab.counters("mag1")["peer-restarted"] == 1
+        assert lab.counters("mag1")["peer-restarted"] == restarts + 1
         for mn, address in addresses.items():
             assert lab.wait_for_service(mn).ip == address
         routes = lab.nodes["lma"].run(["ip", "-6", "route", "show", "proto", "213"])
