@@ -45,7 +45,9 @@ class Forwarding:
     to it such packets are kept apart, else they go out by the new route as they come, before what is held.
 
     At a MAG: `uplink_to` is the LMA into whose tunnel goes what the MN's prefixes are the source of. `give_back`: when
-    the access link has lost its carrier, the kernel sends downlink packets back into that tunnel by itself.
+    the access link has lost its carrier, the kernel sends downlink packets back into that tunnel by itself. Downlink
+    comes from the LMA, and from the MAGs of `downlink_from`. A MAG may send the downlink on to another one: then uplink
+    is accepted from the tunnels of `uplink_from` and from the access link `still_on`.
     """
 
     downlink: Downlink = Drop()
@@ -54,6 +56,8 @@ class Forwarding:
     returned_from: IPv6Address | None = None
     uplink_to: IPv6Address | None = None
     give_back: bool = False
+    downlink_from: frozenset[IPv6Address] = frozenset()
+    still_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

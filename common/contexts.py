@@ -18,6 +18,8 @@ from common.mh.messages import (
     ContextData,
     ContextReflection,
     Feature,
+    HandoverAck,
+    HandoverInitiate,
     Message,
     ProxyBindingAck,
     ProxyBindingUpdate,
@@ -29,7 +31,9 @@ CONTEXT_OCTETS = 1900  # of Context Data options in a message: leaves room for w
 MAX_PARTS = 255
 _LEAST_OCTETS = 64  # nMAG address and binding state are never cut
 _FIRST = (Feature.NMAG_ADDRESS, Feature.BINDING_STATE)
-Carrier = TypeVar("Carrier", ProxyBindingUpdate, ProxyBindingAck, ContextReflection)
+Carrier = TypeVar(
+    "Carrier", bound=ProxyBindingUpdate | ProxyBindingAck | ContextReflection | HandoverInitiate | HandoverAck
+)
 
 
 class ContextRefused(ValueError):

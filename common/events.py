@@ -125,6 +125,24 @@ EVENTS = {
     ),
     "fast-pbu-unanswered": Event(WARNING, Kind.DONE, "the LMA did not answer a Fast PBU, sent three times"),
     "fast-pba-without-fast-pbu": Event(INFO, Kind.IGNORED, "an answer that nobody waits for: late, or a repetition"),
+    "expected": Event(INFO, Kind.DONE, "a link layer says from which MAG the MN comes, should it come"),
+    "previous-mag-unknown": Event(
+        WARNING, Kind.DONE, "an MN comes from a MAG that is no peer: registered as RFC 5213 says"
+    ),
+    "handover-refused-*": Event(
+        WARNING, Kind.REFUSED, "RFC 5949: a handover was refused, here for that reason or by the peer with that code"
+    ),
+    "handover-initiate-late": Event(
+        INFO, Kind.REFUSED, "a Handover Initiate that a later one has overtaken, or a copy"
+    ),
+    "handover-initiate-unanswered": Event(
+        WARNING, Kind.DONE, "a peer did not answer a Handover Initiate, sent four times"
+    ),
+    "hack-without-hi": Event(INFO, Kind.IGNORED, "an answer that nobody waits for: late, or a repetition"),
+    "handover-elsewhere": Event(INFO, Kind.DONE, "the MN came to another MAG than the one it was announced to"),
+    "handover-not-followed": Event(
+        INFO, Kind.DONE, "no MAG asked for an MN that left, or an announced one stayed, for handover_lifetime"
+    ),
     "context-stored": Event(INFO, Kind.DONE, "the context of an MN has come, which is awaited now"),
     "context-stale": Event(INFO, Kind.IGNORED, "a context for an MN that is served here already"),
     "context-expired": Event(INFO, Kind.DONE, "a context ran out before its MN came"),

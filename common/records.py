@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import cache
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -115,6 +115,8 @@ class Reader:
         if len(hints) == 1:
             read = self.of(hints[0])
             return lambda value: None if value is None else read(value)
+        if set(hints) == {IPv4Address, IPv6Address}:
+            return lambda value: None if value is None else ip_address(value)
         by_fields = {frozenset(field.name for field in dataclasses.fields(hint)): self.of(hint) for hint in hints}
         assert len(by_fields) == len(hints), hints
         return lambda value: None if value is None else by_fields[frozenset(value)](value)
@@ -148,7 +150,7 @@ def _checked(kind: type, value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, IPv6Address):
+    if isinstance(value, IPv4Address | IPv6Address):
         return value.packed
     if isinstance(value, IPv6Network):
         return value.network_address.packed + bytes((value.prefixlen,))

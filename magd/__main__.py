@@ -56,6 +56,7 @@ def run(path: Path, config: MagdConfig) -> None:
             local_routing=mag.enable_mag_local_routing,
             inherited=kept,
             links=links,
+            neighbours=SCHEMES[mag.scheme].tunnels(config),
         )
         journal = Journal(mag.journal)
         # A restarted MAG must not repeat the numbers of its last life (RFC 5213 section 5.5).

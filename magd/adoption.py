@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import NoneType
 from typing import Any
 
 from common.actions import Forward
 from common.mh.messages import MnId
 from common.records import Recorded, Table
-from magd.binding_update_list import SERVED, BindingUpdateListEntry, State
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, HandoverState, State
 from magd.config import MagdConfig
 from magd.mag import MobileAccessGateway
 
@@ -16,11 +17,13 @@ OF_EVERY_SCHEME = SERVED | {State.REGISTERING, State.DEREGISTERING}
 
 def tables(core: MobileAccessGateway, scheme: str) -> tuple[Table[Any, Any], ...]:
     """All that is stored, as tables of the running core; `scheme` is the name of the core's."""
+    kinds = {HandoverState: core.scheme.handover_kind or NoneType}
+    key = tuple[MnId, bytes | None]
     about: Recorded[str, str] = Recorded()
     about["scheme"] = scheme
     return (
         Table("about", about, str, str),
-        Table("binding-update", core.binding_update_list.entries, tuple[MnId, bytes | None], BindingUpdateListEntry),
+        Table("binding-update", core.binding_update_list.entries, key, BindingUpdateListEntry, kinds),
         *core.scheme.tables(),
     )
 

@@ -7,6 +7,7 @@ from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
 from itertools import count
 from math import inf
+from typing import Protocol
 
 from common.actions import Action
 from common.mh.messages import (
@@ -34,19 +35,32 @@ class State(Enum):
     REFUSED = "refused"  # attached, but the LMA said no
     LEFT = "left"  # de-registered, its context is kept until it is revoked or has run out
     AWAITED = "awaited"  # not here yet, its context is
+    FORWARDED = "forwarded"  # registered, but gone: what comes for it waits, or goes on to the MAG where it is now
 
 
 TRANSITIONS: dict[State | None, frozenset[State | None]] = {
     None: frozenset({State.REGISTERING, State.AWAITED}),
-    State.REGISTERING: frozenset({State.REGISTERING, State.REGISTERED, State.DEREGISTERING, State.REFUSED}),
-    State.REGISTERED: frozenset({State.REGISTERED, State.REFRESHING, State.DEREGISTERING, State.REFUSED}),
+    State.REGISTERING: frozenset(
+        {State.REGISTERING, State.REGISTERED, State.DEREGISTERING, State.REFUSED, State.FORWARDED}
+    ),
+    State.REGISTERED: frozenset(
+        {State.REGISTERED, State.REFRESHING, State.DEREGISTERING, State.REFUSED, State.FORWARDED}
+    ),
     State.REFRESHING: frozenset(
-        {State.REFRESHING, State.REGISTERED, State.REGISTERING, State.DEREGISTERING, State.REFUSED}
+        {
+            State.REFRESHING,
+            State.REGISTERED,
+            State.REGISTERING,
+            State.DEREGISTERING,
+            State.REFUSED,
+            State.FORWARDED,
+        }
     ),
     State.DEREGISTERING: frozenset({State.DEREGISTERING, State.REGISTERING, State.LEFT, State.AWAITED, None}),
-    State.REFUSED: frozenset({State.REGISTERING, None}),
+    State.REFUSED: frozenset({State.REFUSED, State.REGISTERING, None}),
     State.LEFT: frozenset({State.LEFT, State.REGISTERING, State.DEREGISTERING, State.AWAITED, None}),
-    State.AWAITED: frozenset({State.AWAITED, State.REGISTERING, State.LEFT, None}),
+    State.AWAITED: frozenset({State.AWAITED, State.REGISTERING, State.LEFT, State.FORWARDED, None}),
+    State.FORWARDED: frozenset({State.FORWARDED, State.REGISTERING, State.DEREGISTERING, State.AWAITED, None}),
 }
 SERVED = frozenset({State.REGISTERED, State.REFRESHING})
 
@@ -84,6 +98,16 @@ class Probe:
     at: Moment
 
 
+class HandoverState(Protocol):
+    """What a scheme remembers of a handover that is not over."""
+
+    @property
+    def deadline(self) -> float: ...
+
+    def as_row(self) -> dict[str, object]:
+        """For people to read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BindingUpdateListEntry:
     """One interface of an MN. Moments are the core's `now`, `lifetime` is the granted one in seconds.
@@ -118,6 +142,7 @@ class BindingUpdateListEntry:
     expires: Moment = inf
     refresh_at: Moment = inf
     advertise_at: Moment = inf
+    handover: HandoverState | None = None
 
     @property
     def mac(self) -> bytes | None:
@@ -127,11 +152,12 @@ class BindingUpdateListEntry:
     @property
     def deadline(self) -> float:
         """When this entry needs attention next; while the MN is looked for, nothing is said to the LMA."""
+        handover = self.handover.deadline if self.handover else inf
         if self.probe:
-            return min(self.probe.at, self.expires, self.advertise_at)
+            return min(self.probe.at, self.expires, self.advertise_at, handover)
         resend_at = self.outstanding.resend_at if self.outstanding else inf
         deferred = self.deferred.at if self.deferred else inf
-        return min(resend_at, deferred, self.expires, self.refresh_at, self.advertise_at)
+        return min(resend_at, deferred, self.expires, self.refresh_at, self.advertise_at, handover)
 
 
 class BindingUpdateList:
@@ -238,10 +264,11 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An entry that is stored with a new registration outstanding."""
+    """An entry that is stored with a new registration outstanding; `lifetime` in seconds, None: the configured one."""
 
     entry: BindingUpdateListEntry
     handoff_indicator: HandoffIndicator
+    lifetime: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What an operator may tell a running gateway: `magctl attach`, `detach` and `handover`."""
+"""What an operator may tell a running gateway: `magctl attach`, `detach`, `handover` and `expect`."""
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address
@@ -20,7 +20,7 @@ def steering(
     """The commands by name; what the core says to one is done by `feed`. Each raises CommandError."""
     mag = config.mag
 
-    def attach(mn_id: str, interface: str | None) -> None:
+    def attach(mn_id: str, interface: str | None, previous_mag: str | None = None) -> None:
         profile = core.profiles.of(MnId.nai(mn_id))
         where = interface or (profile.interface if profile else None)
         if where is None:
@@ -29,7 +29,13 @@ def steering(
             raise CommandError(f"{where} is not among mag.access_interfaces")
         if profile is None:
             raise CommandError(f"{mn_id} has no policy profile here")
-        feed(core.attached(MnId.nai(mn_id), where, clock()))
+        previous = _address(previous_mag) if previous_mag else None
+        feed(core.attached(MnId.nai(mn_id), where, clock(), previous))
+
+    def expect(mn_id: str, previous_mag: str) -> None:
+        if core.profiles.of(MnId.nai(mn_id)) is None:
+            raise CommandError(f"{mn_id} has no policy profile here")
+        feed(core.expected(MnId.nai(mn_id), _address(previous_mag)))
 
     def detach(mn_id: str) -> None:
         if not core.binding_update_list.of(MnId.nai(mn_id)):
@@ -37,10 +43,7 @@ def steering(
         feed(core.detached(MnId.nai(mn_id), clock()))
 
     def handover(mn_id: str, nmag: str | None) -> None:
-        try:
-            address = IPv6Address(nmag) if nmag else None
-        except ValueError as error:
-            raise CommandError(f"not an IPv6 address: {error}") from error
+        address = _address(nmag) if nmag else None
         if not core.predictive:
             raise CommandError(f"scheme {mag.scheme} does nothing before an MN has left")
         if not any(entry.state in SERVED for entry in core.binding_update_list.of(MnId.nai(mn_id))):
@@ -49,4 +52,11 @@ def steering(
             raise CommandError(f"scheme {mag.scheme} needs to know where {mn_id} goes, and an LMA that speaks it")
         feed(core.handover(MnId.nai(mn_id), address, clock()))
 
-    return {"attach": attach, "detach": detach, "handover": handover}
+    return {"attach": attach, "detach": detach, "handover": handover, "expect": expect}
+
+
+def _address(text: str) -> IPv6Address:
+    try:
+        return IPv6Address(text)
+    except ValueError as error:
+        raise CommandError(f"not an IPv6 address: {error}") from error

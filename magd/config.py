@@ -35,6 +35,9 @@ RELOADABLE = frozenset(
         "context_reflector.context_lifetime",
         "fast_handover.neighbours",
         "fast_handover.wait",
+        "fpmipv6.handover_lifetime",
+        "fpmipv6.hi_timeout",
+        "fpmipv6.uplink",
         "mobile_node",
     }
 )
@@ -89,6 +92,16 @@ class FastHandover(Section, frozen=True, kw_only=True):
     hold_packets: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1024
 
 
+class Fpmipv6(Section, frozen=True, kw_only=True):
+    """[fpmipv6]: RFC 5949. `peers` are the MAGs to and from which MNs are handed over; of one alone every MN comes."""
+
+    peers: tuple[IPv6Address, ...] = ()
+    handover_lifetime: Seconds = 3.0
+    hi_timeout: Seconds = 0.1  # RFC 5568 section 6.2.1.1
+    uplink: Literal["tunnel", "hold"] = "tunnel"
+    hold_packets: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1024
+
+
 class OpaqueContext(Section, frozen=True, kw_only=True):
     """[[mobile_node.opaque_context]]: octets that travel with the MN; `hex` or `file` gives them."""
 
@@ -134,6 +147,7 @@ class MagdConfig(Section, frozen=True, kw_only=True):
     mag: Mag
     context_reflector: ContextReflector = ContextReflector()
     fast_handover: FastHandover = FastHandover()
+    fpmipv6: Fpmipv6 = Fpmipv6()
     extension: Extension = Extension()
     mobile_node: tuple[MobileNode, ...] = ()
 
@@ -146,6 +160,9 @@ class MagdConfig(Section, frozen=True, kw_only=True):
         for technology in (self.mag.access_technology, *(node.access_technology for node in self.mobile_node)):
             if technology is not None and not 0 <= technology <= 255:
                 raise ConfigError("access_technology is a number from 0 to 255 (RFC 5213 section 8.5)")
+        only_once("peer", list(self.fpmipv6.peers))
+        if {self.mag.address, self.mag.lma} & set(self.fpmipv6.peers):
+            raise ConfigError("fpmipv6.peers are other MAGs, neither this one nor the LMA")
         only_once("access interface", list(self.mag.access_interfaces))
         only_once("mobile node without ll_id", [node.mn_id for node in self.mobile_node if not node.ll_id])
         several = {node.mn_id for node in self.mobile_node if node.ll_id}
@@ -163,7 +180,7 @@ class MagdConfig(Section, frozen=True, kw_only=True):
     @property
     def guard(self) -> Guard:
         """Who may signal to this gateway, and which access links several MNs may be on."""
-        neighbours = (*self.context_reflector.neighbours, *self.fast_handover.neighbours)
+        neighbours = (*self.context_reflector.neighbours, *self.fast_handover.neighbours, *self.fpmipv6.peers)
         own = frozenset(node.interface for node in self.mobile_node)
         return Guard(
             peers=tuple(dict.fromkeys((*self.lmas, *neighbours))),

@@ -15,11 +15,25 @@ main = control_command("magd", "MAGCTL_SOCKET", "Ask and steer a running mobile 
 @main.command()
 @click.argument("mn_id")
 @click.argument("interface", required=False)
+@click.option("--previous-mag", metavar="ADDRESS", help="the MAG that it comes from, if the link layer can tell")
 @click.pass_obj
-def attach(path: Path, mn_id: str, interface: str | None) -> None:
+def attach(path: Path, mn_id: str, interface: str | None, previous_mag: str | None) -> None:
     """Say that the MN has come, on INTERFACE (or on the link that its profile names)."""
     with one_clear_line("magctl"):
-        ask(path, "attach", mn_id=mn_id, interface=interface)
+        ask(path, "attach", mn_id=mn_id, interface=interface, previous_mag=previous_mag)
+
+
+@main.command()
+@click.argument("mn_id")
+@click.argument("previous_mag")
+@click.pass_obj
+def expect(path: Path, mn_id: str, previous_mag: str) -> None:
+    """Say that the MN, should it come, comes from the MAG with the address PREVIOUS_MAG.
+
+    Link layers tell so before the link is up: in 802.11 the Reassociation Request names the old access point.
+    """
+    with one_clear_line("magctl"):
+        ask(path, "expect", mn_id=mn_id, previous_mag=previous_mag)
 
 
 @main.command()

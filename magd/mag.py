@@ -38,6 +38,7 @@ class MobileAccessGateway:
         self._mag = config.mag
         self._lmas = frozenset(config.lmas)
         self.anchors = Anchors(config.mag, self._scheme, restart_counter)
+        self._previous_mags: dict[MnId, IPv6Address] = {}
 
     def follow(self, config: MagdConfig, now: float) -> list[Action]:
         """Go on by another configuration; only what config.RELOADABLE lists may differ, and no new LMA.
@@ -100,12 +101,21 @@ class MobileAccessGateway:
         actions = list(self.sessions.heard(here, ll_id, address, now))
         return [*actions, *self._attached(profile, interface, now)] if back else actions
 
-    def attached(self, mn_id: MnId, interface: str, now: float) -> list[Action]:
-        """The MN is on this access link (section 6.9.1.1)."""
+    def attached(
+        self, mn_id: MnId, interface: str, now: float, previous_mag: IPv6Address | None = None
+    ) -> list[Action]:
+        """The MN is on this access link (section 6.9.1.1), and came from that MAG if the link layer can tell."""
         profile = self.profiles.of(mn_id, interface=interface)
         if profile is None:
             return [self._stranger(mn_id, interface)]
+        if previous_mag:
+            self._previous_mags[mn_id] = previous_mag
         return list(self._attached(profile, interface, now))
+
+    def expected(self, mn_id: MnId, previous_mag: IPv6Address) -> list[Action]:
+        """Should the MN come, it comes from that MAG: what a link layer may tell ahead of its carrier."""
+        self._previous_mags[mn_id] = previous_mag
+        return [Note("expected", mn_id, previous_mag)]
 
     def detached(self, mn_id: MnId, now: float) -> list[Action]:
         """The MN has left, with all its interfaces (section 6.9.1.4)."""
@@ -123,6 +133,11 @@ class MobileAccessGateway:
     def handover(self, mn_id: MnId, nmag: IPv6Address | None, now: float) -> list[Action]:
         """The MN is about to leave for that MAG: it is de-registered while it is still served."""
         actions: list[Action] = []
+        for entry in self.binding_update_list.of(mn_id):
+            if entry.state in SERVED and (steps := self._scheme.prepared(entry, nmag, now)) is not None:
+                actions += [Note("handover-announced", mn_id, nmag), *self.sessions.steps(steps, now)]
+        if actions:
+            return actions
         for entry, going in self._announced(mn_id, nmag):
             actions.append(Note("handover-announced", mn_id, going.nmag))
             actions += self.sessions.request(entry, going, 0, HandoffIndicator.UNKNOWN, now)
@@ -133,7 +148,8 @@ class MobileAccessGateway:
     def receive(self, source: IPv6Address, message: Message, now: float) -> list[Action]:
         mn_id: MnId | None = getattr(message, "mn_id", None)
         entry = self._meant(message, mn_id)
-        if not self._is_lma_of(source, entry, mn_id):
+        from_peer = source in self._scheme.peers and not isinstance(message, ProxyBindingAck)
+        if not from_peer and not self._is_lma_of(source, entry, mn_id):
             return [Note("unauthorized-source", mn_id, source, message.name)]
         match message:
             case ProxyBindingAck():
@@ -184,7 +200,7 @@ class MobileAccessGateway:
             return [note]
         if entry.state is State.AWAITED:
             return [note, *self.sessions.remove(entry), *self._scheme.unprepared(entry)]
-        self.binding_update_list.store(replace(unserved(entry, State.REFUSED), hnps=()))
+        self.binding_update_list.store(replace(unserved(entry, State.REFUSED), hnps=(), handover=None))
         return [note, Forward(entry.mn_id, entry.hnps, None), *self.sessions.farewell(entry, entry.hnps, now)]
 
     def _attached(self, profile: Profile, interface: str, now: float) -> Iterator[Action]:
@@ -197,9 +213,23 @@ class MobileAccessGateway:
             return
         if entry and entry.state is State.REGISTERING and entry.interface == interface:
             return
+        if entry and entry.state is State.FORWARDED and entry.present and entry.interface == interface:
+            return  # it has not left yet
         yield Note("attached", mn_id, detail=interface)
         if profile.ll_id:
             yield from self.sessions.heard(None, profile.ll_id, None, now)
+        previous_mag = self._previous_mags.pop(mn_id, None)
+        new = BindingUpdateListEntry(
+            mn_id=mn_id,
+            mn_ll_id=profile.ll_id,
+            interface=interface,
+            lma=profile.lma,
+            timestamp=entry.timestamp if entry else None,
+            sequence=entry.sequence if entry else None,
+        )
+        if (steps := self._scheme.arrived(entry, new, previous_mag, now)) is not None:
+            yield from self.sessions.steps(steps, now)
+            return
         if entry and (known := self._scheme.resumed(entry)):
             back = replace(
                 unserved(known, State.REGISTERING),
@@ -212,27 +242,22 @@ class MobileAccessGateway:
             yield from self.sessions.request(entry, back, self._mag.lifetime, handoff, now)
             yield self.sessions.advertisement(back)
             return
-        new = BindingUpdateListEntry(
-            mn_id=mn_id,
-            mn_ll_id=profile.ll_id,
-            interface=interface,
-            lma=profile.lma,
-            timestamp=entry.timestamp if entry else None,
-            sequence=entry.sequence if entry else None,
-        )
         yield from self.sessions.request(entry, new, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
 
     def _detached(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
         if not entry.present:
             return
         yield Note("detached", entry.mn_id, detail=entry.interface)
-        if entry.state in (State.DEREGISTERING, State.LEFT):  # announced, and now it has happened
+        if entry.state in (State.DEREGISTERING, State.LEFT, State.FORWARDED):  # announced, and now it has happened
             yield from self.sessions.store(entry, replace(entry, present=False))
             return
         if entry.state is State.REFUSED:
             yield from self.sessions.remove(entry)
             return
-        gone = replace(unserved(entry, State.DEREGISTERING), present=False, lifetime=entry.lifetime)
+        if (steps := self._scheme.left(entry, now)) is not None:
+            yield from self.sessions.steps(steps, now)
+            return
+        gone = replace(unserved(entry, State.DEREGISTERING), present=False, lifetime=entry.lifetime, handover=None)
         yield from self.sessions.request(entry, gone, 0, HandoffIndicator.UNKNOWN, now)
 
     def _acknowledged(
@@ -250,7 +275,9 @@ class MobileAccessGateway:
                 self.anchors.heartbeats.watch(source, now)
 
     def _expired(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
-        if entry.deferred and entry.deferred.at <= now:
+        if entry.handover and entry.handover.deadline <= now:
+            yield from self.sessions.steps(self._scheme.expired(entry, now), now)
+        elif entry.deferred and entry.deferred.at <= now:
             waited = replace(entry, deferred=None)
             deferred = entry.deferred
             yield from self.sessions.request(entry, waited, deferred.lifetime, deferred.handoff_indicator, now)
@@ -297,8 +324,10 @@ class MobileAccessGateway:
     def _other(
         self, source: IPv6Address, message: Message, entry: BindingUpdateListEntry | None, now: float
     ) -> Iterator[Action]:
-        """What is no PBA: the scheme's own messages, from an LMA of ours only."""
-        steps = self.anchors.received(source, message, self.binding_update_list.values, now)
+        """What is no PBA: the scheme's own messages, from an LMA of ours or a MAG that the scheme works with."""
+        steps = None
+        if source not in self._scheme.peers:
+            steps = self.anchors.received(source, message, self.binding_update_list.values, now)
         if steps is None:
             steps = self._scheme.received(source, message, entry, now)
         if steps is None:

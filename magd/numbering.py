@@ -15,6 +15,10 @@ class Numbering:
         self._timestamps = timestamps
         self._sequence = sequence
 
+    @property
+    def last(self) -> int:
+        return self._sequence
+
     def sequence(self) -> int:
         self._sequence = (self._sequence + 1) % SEQUENCE_SPACE
         return self._sequence

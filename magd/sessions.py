@@ -167,9 +167,10 @@ class Sessions:
                     yield from self.store(self.list.get(step.mn_id, step.mn_ll_id), step)
                 case Removal(entry):
                     yield from self.remove(entry)
-                case Request(entry, handoff):
+                case Request(entry, handoff, lifetime):
                     before = self.list.get(entry.mn_id, entry.mn_ll_id)
-                    yield from self.request(before, entry, self._mag.lifetime, handoff, now)
+                    lifetime = self._mag.lifetime if lifetime is None else lifetime
+                    yield from self.request(before, entry, lifetime, handoff, now)
                 case Announcement(entry):
                     yield self.advertisement(entry)
                 case Farewell(entry, hnps):

@@ -40,6 +40,7 @@ def subjects(
                 "hnps": [str(hnp) for hnp in entry.hnps],
                 "mn_ll_id": entry.mn_ll_id.hex(":") if entry.mn_ll_id else None,
                 "lma": str(entry.lma),
+                **({"handover": entry.handover.as_row()} if entry.handover else {}),
                 "lifetime_s": entry.lifetime,
                 "remaining_s": round(entry.expires - now, 1) if entry.lifetime else None,
             }

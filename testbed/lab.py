@@ -194,6 +194,8 @@ class Lab(View):
                 "mag": [{**common, "lma": str(LMAA), "access_interfaces": interfaces}],
                 "context_reflector": [{"neighbours": others}],
                 "fast_handover": [{"neighbours": others}],
+                # RFC 5568 section 6.2.1.1: at least twice the usual round trip, here that between two MAGs.
+                "fpmipv6": [{"peers": others, "hi_timeout": max(0.1, 4 * self.spec.rtt_s)}],
             },
             {"mobile_node": [self._profile(mn) for mn in mns]},
         )

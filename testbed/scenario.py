@@ -17,6 +17,7 @@ from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any, Self
 
+from common.control import ask
 from common.schemes import SCHEMES
 from testbed.announcement import Announcer, Departure
 from testbed.capture import Capture, capture_all, stop_all
@@ -239,8 +240,11 @@ class _Run:
         """Every MN visits every MAG once: what a daemon and the kernel do for the first time takes longer."""
         self._progress("warming up")
         mags = self._lab.topology.mags
+        here = start
         for step in range(1, len(mags) + 1):
             places = {mn: mags[(mags.index(mag) + step) % len(mags)] for mn, mag in start.items()}
+            self._tell_whence(here, places)
+            here = places
             self._lab.move_all(places, self._scenario.l2_ms / 1000)
             for mn in self._mns:
                 self._lab.wait_for_service(mn, _HANDOVER_TIMEOUT_S)
@@ -248,11 +252,13 @@ class _Run:
     def _hand_over(self, index: int, here: Mapping[str, str], there: Mapping[str, str]) -> None:
         announced_ns = None
         leave_ns = self._beats.at(self._number)
+        self._tell_whence(here, there)
         with ExitStack() as stack:
             if self._scenario.mode == "predictive":
                 announcer = stack.enter_context(Announcer(self._departure(mn, here[mn], there[mn]) for mn in self._mns))
                 # The last packet that goes down the old path is then delivered right before the MN leaves.
-                announced_ns = leave_ns - round(self._lab.topology.rtt_s * 1e9)
+                lead_s = SCHEMES[self._scenario.scheme].round_trips * self._lab.topology.rtt_s
+                announced_ns = leave_ns - round(lead_s * 1e9)
                 sleep_until(announced_ns)
                 announcer.announce()
             detached, attached = self._lab.move_all(there, self._scenario.l2_ms / 1000, leave_ns)
@@ -273,6 +279,16 @@ class _Run:
             for mn in self._mns
         ]
         self._settle(attached.done_ns)
+
+    def _tell_whence(self, here: Mapping[str, str], there: Mapping[str, str]) -> None:
+        """The link layer's part: nMAG knows which MAG the MN comes from, should it come (in 802.11 the Reassociation
+        Request says so). Long before it leaves, so that the saying is in nobody's way."""
+        if not SCHEMES[self._scenario.scheme].between_mags:
+            return
+        topology = self._lab.topology
+        for mn, nmag in there.items():
+            whence = str(topology.addresses[here[mn]])
+            ask(self._lab.control_socket(nmag), "expect", mn_id=topology.mn(mn).mn_id, previous_mag=whence)
 
     def _departure(self, mn: str, pmag: str, nmag: str) -> Departure:
         topology = self._lab.topology

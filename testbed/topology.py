@@ -3,6 +3,9 @@
     mn ~~ air ~~ mag1 == lma -- inet -- cn        ~~ access link, == core link with half the RTT each way
             \\~~ mag2 ==/
 
+Two MAGs reach each other through the core, where the LMA is, one whole RTT away each way: lines between access routers
+are uncommon (the paper's section 3.1.1).
+
 Every MN has an access link of its own to every MAG (RFC 5213 section 6.3: point to point), of which one has carrier.
 The hidden node `air` joins the links of one MN in a bridge; taking a port down there is the MN leaving that MAG.
 """
@@ -216,8 +219,11 @@ def _fixed_nodes(mags: tuple[str, ...]) -> Iterator[Node]:
         routes=("default via 2001:db8:ee::1", f"blackhole {HNP_POOL}"),
     )
     for number, mag in enumerate(mags, 1):
-        # The LMA is all a MAG can reach: a packet that escapes the tunnel dies instead of arriving all the same.
-        yield Node(mag, _FORWARDING, routes=(f"{LMAA} via 2001:db8:0:{number:x}::ff src 2001:db8:0:{number:x}::1",))
+        # The LMA and the other MAGs, by way of the core where the LMA is, are all a MAG can reach: a packet that
+        # escapes the tunnels dies instead of arriving all the same.
+        others = (f"2001:db8:0:{other:x}::1" for other in range(1, len(mags) + 1) if other != number)
+        via = f"via 2001:db8:0:{number:x}::ff src 2001:db8:0:{number:x}::1"
+        yield Node(mag, _FORWARDING, routes=tuple(f"{address} {via}" for address in (LMAA, *others)))
     yield Node("inet", _FORWARDING | _NO_DAD, routes=(f"{HNP_POOL} via 2001:db8:ee::2",))
     yield Node("cn", _NO_DAD, routes=("default via 2001:db8:cc::1",))
 

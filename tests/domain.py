@@ -24,7 +24,7 @@ from lmad.config import Mag as LmadMag
 from lmad.config import MobileNode as Subscriber
 from lmad.lma import LocalMobilityAnchor
 from magd.config import ContextReflector as MagdReflector
-from magd.config import FastHandover, Mag, MagdConfig, MobileNode
+from magd.config import FastHandover, Fpmipv6, Mag, MagdConfig, MobileNode
 from magd.mag import MobileAccessGateway
 
 LMAA = IPv6Address("2001:db8:0:ff::1")
@@ -59,13 +59,19 @@ def lma_config(mags: int = 2, mns: int = 1, reflector: LmadReflector | None = No
 
 
 def mag_config(
-    number: int, mns: int = 1, neighbours: tuple[IPv6Address, ...] = (), wait: float = 5.0, **options: object
+    number: int,
+    mns: int = 1,
+    neighbours: tuple[IPv6Address, ...] = (),
+    wait: float = 5.0,
+    fpmipv6: Fpmipv6 | None = None,
+    **options: object,
 ) -> MagdConfig:
     interfaces = tuple(f"acc{mn}" for mn in range(1, mns + 1))
     return MagdConfig(
         mag=Mag(address=mag_address(number), lma=LMAA, access_interfaces=interfaces, **options),  # type: ignore[arg-type]
         context_reflector=MagdReflector(neighbours=neighbours),
         fast_handover=FastHandover(neighbours=neighbours, wait=wait),
+        fpmipv6=fpmipv6 or Fpmipv6(),
         mobile_node=tuple(
             MobileNode(mn_id=str(mn_id(mn)), ll_id=LinkLayerId(mac(mn)), interface=f"acc{mn}")
             for mn in range(1, mns + 1)
@@ -96,12 +102,18 @@ class Domain:
         scheme: str = "pmipv6",
         neighbours_known: bool = False,
         reflector: LmadReflector | None = None,
+        **fpmipv6: object,
     ) -> Self:
-        """With `neighbours_known` each MAG has one neighbour, the next one, and takes it for every MN's nMAG."""
+        """With `neighbours_known` each MAG has one neighbour, the next one, and takes it for every MN's nMAG.
+
+        For RFC 5949 every MAG has all the others for peers; `fpmipv6` are its further options.
+        """
         gateways = {}
         for number in range(1, mags + 1):
             neighbours = (mag_address(number % mags + 1),) if neighbours_known else ()
-            config = mag_config(number, mns, neighbours, scheme=scheme)
+            peers = tuple(mag_address(other) for other in range(1, mags + 1) if other != number)
+            fast = Fpmipv6(peers=peers, **fpmipv6)  # type: ignore[arg-type]
+            config = mag_config(number, mns, neighbours, fpmipv6=fast, scheme=scheme)
             gateways[mag_address(number)] = MobileAccessGateway(config, utc, sequence=1000 * number)
         return cls(LocalMobilityAnchor(lma_config(mags, mns, reflector, scheme=scheme), utc), gateways)
 

@@ -30,7 +30,7 @@ class PacketDomain(Domain):
     lost: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     held: dict[IPv6Address, deque[int]] = field(default_factory=lambda: defaultdict(deque))
     returned: deque[int] = field(default_factory=deque)
-    early: dict[IPv6Address, deque[int]] = field(default_factory=lambda: defaultdict(deque))
+    early: dict[IPv6Address, deque[tuple[int, IPv6Address]]] = field(default_factory=lambda: defaultdict(deque))
     waiting_uplink: dict[IPv6Address, deque[int]] = field(default_factory=lambda: defaultdict(deque))
 
     def __post_init__(self) -> None:
@@ -67,16 +67,21 @@ class PacketDomain(Domain):
                 while self.returned:
                     self._from_lma(self.returned.popleft(), after)
         else:
-            while self.early[node]:
-                self._arrived(node, self.early[node].popleft(), after)
+            early = [self.early[node].popleft() for _ in range(len(self.early[node]))]
+            for number, source in early:
+                self._at_mag(node, number, source)
             while after.uplink_to and self.waiting_uplink[node]:
-                self._to_lma(node, self.waiting_uplink[node].popleft())
+                self._up(node, self.waiting_uplink[node].popleft(), after)
         if before and before.held and not after.held:
             while self.held[node]:
                 self._route(node, self.held[node].popleft(), after)
 
-    def _along_the_path(self, _source: IPv6Address, _destination: IPv6Address, _message: Message) -> Sequence[float]:
-        return (self.one_way,)
+    def _along_the_path(self, source: IPv6Address, destination: IPv6Address, _message: Message) -> Sequence[float]:
+        return (self.delay(source, destination),)
+
+    def delay(self, source: IPv6Address, destination: IPv6Address) -> float:
+        """Between two MAGs all goes by where the LMA is."""
+        return self.one_way if LMAA in (source, destination) else 2 * self.one_way
 
     def _cn_sends(self) -> None:
         number = self.downlink_sent
@@ -96,6 +101,9 @@ class PacketDomain(Domain):
     def _route(self, node: IPv6Address, number: int, forwarding: Forwarding) -> None:
         if node == LMAA:
             self._from_lma(number, forwarding)
+        elif isinstance(forwarding.downlink, ToPeer):
+            peer = forwarding.downlink.peer
+            self.at(self.now + self.delay(node, peer), lambda: self._at_mag(peer, number, node))
         elif self.here is not None and mag_address(self.here) == node:
             self.downlink.append(number)
             self.downlink_times.append(self.now)
@@ -107,14 +115,14 @@ class PacketDomain(Domain):
     def _from_lma(self, number: int, forwarding: Forwarding) -> None:
         if isinstance(forwarding.downlink, ToPeer):
             peer = forwarding.downlink.peer
-            self.at(self.now + self.one_way, lambda: self._at_mag(peer, number))
+            self.at(self.now + self.one_way, lambda: self._at_mag(peer, number, LMAA))
         else:
             self.lost["dropped by the LMA"].append(number)
 
-    def _at_mag(self, mag: IPv6Address, number: int) -> None:
+    def _at_mag(self, mag: IPv6Address, number: int, source: IPv6Address) -> None:
         forwarding = self.kernel.get(mag, {}).get(HNP)
-        if forwarding is None:
-            self.early[mag].append(number)  # the PBA that makes the path may be right behind it
+        if forwarding is None or (source != LMAA and source not in forwarding.downlink_from):
+            self.early[mag].append((number, source))  # the message that makes the path may be right behind it
         else:
             self._arrived(mag, number, forwarding)
 
@@ -135,9 +143,25 @@ class PacketDomain(Domain):
         mag = mag_address(self.here)
         forwarding = self.kernel.get(mag, {}).get(HNP)
         if forwarding and forwarding.uplink_to:
-            self._to_lma(mag, number)
+            self._up(mag, number, forwarding)
         else:
             self.waiting_uplink[mag].append(number)
+
+    def _up(self, mag: IPv6Address, number: int, forwarding: Forwarding) -> None:
+        """Into the tunnel to the LMA, or to another MAG, which sends it on."""
+        upstream = forwarding.uplink_to
+        assert upstream is not None
+        if upstream == LMAA:
+            self._to_lma(mag, number)
+        else:
+            self.at(self.now + self.delay(mag, upstream), lambda: self._uplink_at_mag(upstream, number, mag))
+
+    def _uplink_at_mag(self, mag: IPv6Address, number: int, source: IPv6Address) -> None:
+        forwarding = self.kernel.get(mag, {}).get(HNP)
+        if forwarding and source in forwarding.uplink_from:
+            self._up(mag, number, forwarding)
+        else:
+            self.lost[f"{mag}: uplink not from {source}"].append(number)
 
     def _to_lma(self, mag: IPv6Address, number: int) -> None:
         self.at(self.now + self.one_way, lambda: self._uplink_at_lma(mag, number))

@@ -49,7 +49,7 @@ def said(text: str) -> dict[str, dict[str, bool]]:
     """The keys that a file names, by table; True where the line is commented: then it says the default."""
     found: dict[str, dict[str, bool]] = {}
     for line in text.splitlines():
-        if header := re.match(r"(?:# )?\[+([a-z_.]+)\]", line):
+        if header := re.match(r"(?:# )?\[+([a-z0-9_.]+)\]", line):
             table = found.setdefault(header[1], {})
         elif key := re.match(r"(# )?([a-z0-9_]+) = ", line):
             table[key[2]] = bool(key[1])

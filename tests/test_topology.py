@@ -38,13 +38,13 @@ def test_one_mn_is_called_mn_and_several_have_numbers() -> None:
     )
 
 
-def test_a_mag_reaches_the_lma_and_nothing_else() -> None:
+def test_a_mag_reaches_the_lma_and_the_other_mags_and_nothing_else() -> None:
     lab = build(mags=3)
     routes = {node.name: node.routes for node in lab.nodes}
     for mag in lab.mags:
-        (route,) = routes[mag]
-        assert route.startswith(f"{LMAA} via ")
-        assert route.endswith(f" src {lab.addresses[mag]}")
+        others = [lab.addresses[other] for other in lab.mags if other != mag]
+        assert [route.split()[0] for route in routes[mag]] == [str(address) for address in (LMAA, *others)]
+        assert all(route.endswith(f" src {lab.addresses[mag]}") for route in routes[mag])
     assert f"blackhole {HNP_POOL}" in routes["lma"]
 
 

@@ -64,9 +64,20 @@ def lma_rules(tunnels: str, local: IPv6Address, *, returned: int | None, octets:
 
 
 def mag_rules(
-    tunnels: str, access: Iterable[str], *, early: int | None, uplink: bool, octets: int, sessions: int
+    tunnels: str,
+    access: Iterable[str],
+    *,
+    peers: Iterable[str] = (),
+    early: int | None,
+    uplink: bool,
+    give_back: bool = True,
+    octets: int,
+    sessions: int,
 ) -> str:
     """The MAG's table: `tunnels` matches their names, `access` are the names of its access links.
+
+    `peers` are the names of the tunnels to other MAGs. From those comes downlink only for what is in `downlink_from`,
+    uplink only from what is in `uplink_from`. With `give_back` what goes back into a tunnel is marked.
 
     `early` is the queue of what comes down a tunnel for a prefix that is not `served`, None if nothing is ever held.
     With `uplink` what comes from an access link whose device is in `waiting` waits, before its source is judged.
@@ -92,25 +103,36 @@ def mag_rules(
                 type filter hook prerouting priority raw; policy accept;
                 {judge if links else ""}
             }}"""
-    return f"""
-        {table}
-        set served {{ typeof {DESTINATION}; }}
-        {_hold(octets, sessions)}
-        chain tunnel {{
-            meta mark set {MARK}
-            {DESTINATION} @held goto hold
-            {DESTINATION} @served accept
-            queue num {early}
-        }}
-        chain prerouting {{
-            type filter hook prerouting priority raw; policy accept;
-            iifname "{tunnels}" goto tunnel
-            {judge if links else ""}
-        }}
+    others = ", ".join(f'"{name}"' for name in peers)
+    marks = f"""
         chain output {{
             type filter hook output priority raw; policy accept;
             meta mark {MARK} ip6 nexthdr {IPV6_IN_IPV6} ip6 hoplimit set {GIVEN_BACK_HOP_LIMIT}
         }}"""
+    return f"""
+        {table}
+        set served {{ typeof {DESTINATION}; }}
+        set uplink_from {{ typeof meta iif . {SOURCE}; }}
+        set downlink_from {{ typeof meta iif . {DESTINATION}; }}
+        {_hold(octets, sessions)}
+        chain tunnel {{
+            {f"meta mark set {MARK}" if give_back else ""}
+            {DESTINATION} @held goto hold
+            {DESTINATION} @served accept
+            queue num {early}
+        }}
+        chain neighbour {{
+            meta iif . {DESTINATION} @downlink_from goto tunnel
+            meta iif . {SOURCE} @uplink_from accept
+            queue num {early}
+        }}
+        chain prerouting {{
+            type filter hook prerouting priority raw; policy accept;
+            {f"iifname {{ {others} }} goto neighbour" if others else ""}
+            iifname "{tunnels}" goto tunnel
+            {f"iifname {{ {links} }} meta iif . {SOURCE} @uplink_from accept" if links and others else ""}
+            {judge if links else ""}
+        }}{marks if give_back else ""}"""
 
 
 def _hold(octets: int, sessions: int) -> str:

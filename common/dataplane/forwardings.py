@@ -10,18 +10,18 @@ def key(hnp: IPv6Network) -> bytes:
 
 
 def access_of(forwarding: Forwarding | None) -> str | None:
-    """The access link of the path, if it has one."""
+    """The access link that the MN is on or will come to, if the path leads there or from there."""
     match forwarding:
         case Forwarding(downlink=ToAccess(interface)):
             return interface
-    return None
+    return forwarding.still_on if forwarding else None
 
 
 def peers_of(forwarding: Forwarding) -> frozenset[IPv6Address]:
     """Those into whose tunnels packets of the session go, or out of which they come."""
     downlink = {forwarding.downlink.peer} if isinstance(forwarding.downlink, ToPeer) else set()
     uplink = {forwarding.uplink_to} if forwarding.uplink_to else set()
-    return frozenset({*downlink, *uplink, *forwarding.uplink_from})
+    return frozenset({*downlink, *uplink, *forwarding.uplink_from, *forwarding.downlink_from})
 
 
 def station_of(forwarding: Forwarding) -> tuple[str | None, bytes | None]:

@@ -34,6 +34,7 @@ from common.dataplane.peers import PeerTunnels
 from common.dataplane.reconcile import EVERYTHING, Route, Rule
 from common.dataplane.senders import Senders
 from common.dataplane.strays import Fate
+from common.dataplane.tunnels import device_name
 from common.errors import DataPlaneError
 from common.mh.messages import MnId
 
@@ -60,7 +61,8 @@ class LinuxDataPlane:
     """DataPlane on netlink and nftables; `pools` are attracted, `access_interfaces` are the MAG's.
 
     Without `keep` no packet ever waits, and what would make one wait is refused. `guard` is what is not let in. With
-    `local_routing` MNs of one MAG talk directly (RFC 5213 section 6.10.3).
+    `local_routing` MNs of one MAG talk directly (RFC 5213 section 6.10.3). `neighbours` are other MAGs: from the
+    tunnels to them comes only what a Forwarding says.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class LinuxDataPlane:
         local_routing: bool = False,
         inherited: Mapping[str, int] | None = None,
         links: MutableMapping[str, Before] | None = None,
+        neighbours: Iterable[IPv6Address] = (),
     ) -> None:
         self._role = role
         self._pools = tuple(pools)
@@ -85,6 +88,7 @@ class LinuxDataPlane:
         self._inherited = inherited or {}
         self._links = links
         self._gives_back = keep is not None and keep.give_back
+        self._neighbours = frozenset(neighbours)
         self._keeping: Keeping | None = None
         self._sessions: dict[Session, Forwarding] = {}
         self._names: dict[Session, MnId] = {}
@@ -107,7 +111,7 @@ class LinuxDataPlane:
             rules = self._rules(local, self._keep)
             if not (is_filtered := self._filter.has(rules)):
                 self._filter.install(self._rules(local, None))  # nothing must lead to queues that are about to be made
-            self._peers.prepare(self._ipr, local, peers)
+            self._peers.prepare(self._ipr, local, [*peers, *self._neighbours])
             if self._access_interfaces:
                 self._access = AccessLinks(
                     self._ipr, self._access_interfaces, give_back=self._gives_back, memory=self._links
@@ -279,7 +283,7 @@ class LinuxDataPlane:
         self._remember(session, wanted)
         if keeping := self._keeping:
             keeping.elements.change(add=later)
-            keeping.uplink.path(session, access_of(wanted))
+            keeping.uplink.path(session, access_of(wanted) if wanted and wanted.uplink_to else None)
         self._route_socket.request(leftovers, GONE)
         if keeping:
             lost = wanted is None or isinstance(wanted.downlink, Drop)
@@ -335,10 +339,15 @@ class LinuxDataPlane:
                 f"where packets are held, prefixes have {HNP_LENGTH} bits: {', '.join(map(str, session))}"
             )
         keys = [key(hnp) for hnp in session]
-        if access_of(wanted):
-            return frozenset(Element("served", key) for key in keys)
-        tunnels = (self._paths.tunnel(peer) for peer in wanted.uplink_from)
-        return frozenset(Element("uplink_from", pack("=I", tunnel) + key) for tunnel in tunnels for key in keys)
+        sources = [self._paths.tunnel(peer) for peer in wanted.uplink_from]
+        listing = [("downlink_from", self._paths.tunnel(peer)) for peer in wanted.downlink_from]
+        if wanted.still_on:
+            sources.append(interface_index(wanted.still_on))
+        listing += [("uplink_from", device) for device in sources]
+        served = [Element("served", key) for key in keys] if self._role is MAG else []
+        return frozenset(
+            [*served, *(Element(name, pack("=I", device) + key) for name, device in listing for key in keys)]
+        )
 
     def _judge_returned(self, prefix: bytes, device: int) -> Fate:
         """What a MAG gave back goes where the MN is now, unless that is, as far as we know, this very MAG."""
@@ -349,9 +358,12 @@ class LinuxDataPlane:
                 return Fate.WAIT if giver == peer else Fate.WAIT_A_WHILE
         return Fate.WAIT_A_WHILE
 
-    def _judge_early(self, prefix: bytes, _device: int) -> Fate:
+    def _judge_early(self, prefix: bytes, device: int) -> Fate:
         forwarding = self._sessions.get(self._session_of.get(prefix, ()))
         if forwarding is None:
+            return Fate.WAIT_A_WHILE
+        giver = next((peer for peer in self._neighbours if self._peers.indexes[peer] == device), None)
+        if giver and giver not in forwarding.downlink_from:
             return Fate.WAIT_A_WHILE
         return Fate.WAIT if forwarding.held else Fate.GO
 
@@ -362,9 +374,16 @@ class LinuxDataPlane:
         guard = self._guard.rules(devices) if self._guard else ""
         if self._role is LMA:
             return guard + lma_rules(devices, local, returned=strays, octets=octets, sessions=sessions)
-        uplink = keep is not None and keep.uplink
+        prefix = self._role.device_prefix
         return guard + mag_rules(
-            devices, self._access_interfaces, early=strays, uplink=uplink, octets=octets, sessions=sessions
+            devices,
+            self._access_interfaces,
+            peers=sorted(device_name(prefix, local, peer) for peer in self._neighbours),
+            early=strays,
+            uplink=keep is not None and keep.uplink,
+            give_back=self._gives_back,
+            octets=octets,
+            sessions=sessions,
         )
 
 

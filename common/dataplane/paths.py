@@ -6,6 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from common.actions import Drop, Forwarding, ToAccess, ToPeer
 from common.dataplane import routes
+from common.dataplane.forwardings import access_of
 from common.dataplane.reconcile import Installed, Neighbour, Route, Rule
 from common.errors import DataPlaneError
 
@@ -42,9 +43,8 @@ class Paths:
         way_back = self._way_back(wanted)
         if way_back and (before is None or way_back != self._way_back(before)):
             messages.append(routes.give_back(self._protocol, hnp, way_back))
-        rule = self._rule(wanted)
-        if rule and (before is None or rule != self._rule(before)):
-            messages.append(routes.source_rule(self._protocol, hnp, *rule))
+        old = self._rules(before) if before else []
+        messages += [routes.source_rule(self._protocol, hnp, *rule) for rule in self._rules(wanted) if rule not in old]
         local = self._local(wanted)
         if local and (before is None or local != self._local(before)):
             messages.append(routes.local(self._protocol, hnp, interface_index(local.interface), local.mn_ll_id))
@@ -54,9 +54,10 @@ class Paths:
         """What of `before` is to be removed, because a replacing route does not replace it."""
         protocol = self._protocol
         messages: list[bytearray] = []
-        rule = self._rule(before)
-        if rule and (wanted is None or rule != self._rule(wanted)):
-            messages.append(routes.source_rule(protocol, hnp, *rule, remove=True))
+        new = self._rules(wanted) if wanted else []
+        for rule in self._rules(before):
+            if rule not in new:
+                messages.append(routes.source_rule(protocol, hnp, *rule, remove=True))
         if wanted is None:
             messages.append(routes.no_route(protocol, hnp))
         if self._local(before) and (wanted is None or not self._local(wanted)):
@@ -74,7 +75,7 @@ class Paths:
         yield Route(hnp, routes.HNP_METRIC)
         if self._way_back(forwarding):
             yield Route(hnp, routes.GIVE_BACK_METRIC)
-        if rule := self._rule(forwarding):
+        for rule in self._rules(forwarding):
             yield Rule(hnp, *rule)
         if self._local(forwarding):
             yield Route(hnp, routes.HNP_METRIC, routes.LOCAL_TABLE)
@@ -94,12 +95,15 @@ class Paths:
                 return routes.to_node(self._protocol, hnp, interface_index(interface), mac)
         raise AssertionError(wanted)
 
-    def _rule(self, forwarding: Forwarding) -> tuple[str, int] | None:
-        match forwarding:
-            case Forwarding(downlink=ToAccess(interface), uplink_to=IPv6Address() as lma):
-                self.tunnel(lma)
-                return interface, self._tables[lma]
-        return None
+    def _rules(self, forwarding: Forwarding) -> list[tuple[str, int]]:
+        """At a MAG: by which device uplink may come in, and the table that leads it on."""
+        upstream = forwarding.uplink_to
+        if upstream is None:
+            return []
+        self.tunnel(upstream)
+        interface = access_of(forwarding)
+        peers = sorted(socket.if_indextoname(self.tunnel(peer)) for peer in forwarding.uplink_from)
+        return [(name, self._tables[upstream]) for name in ([interface] if interface else []) + peers]
 
     def _local(self, forwarding: Forwarding) -> ToAccess | None:
         """Where other MNs of this MAG find this one: not while what is for it waits, for theirs would overtake that."""

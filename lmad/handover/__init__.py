@@ -8,4 +8,5 @@ SCHEMES: dict[str, type[Pmipv6]] = {
     "pmipv6": Pmipv6,
     "context-reflector": ContextReflector,
     "fast-handover": FastHandover,
+    "fpmipv6": Pmipv6,  # RFC 5949 section 4.1: "no new functional requirement or change on the LMA"
 }

@@ -5,12 +5,11 @@ it is revoked or has run out, and what still arrives for the MN goes back to the
 context prepares the MN's path, so that it is served from the moment it comes.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv6Address
 
 from common.actions import Action, Forwarding, HoldUplink, Note, Send, ToAccess
-from common.contexts import BindingState, ContextRefused, Reassembly, fragment
+from common.contexts import BindingState, fragment
 from common.mh.messages import (
     AckFlag,
     ContextContinuation,
@@ -29,6 +28,7 @@ from common.mh.messages import (
 from magd import context
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, Request, State, Step, unserved
 from magd.config import MagdConfig
+from magd.context.transfer import restored, with_part
 from magd.handover.pmipv6 import Pmipv6
 from magd.profiles import Profiles
 
@@ -108,14 +108,14 @@ class ContextReflector(Pmipv6):
     def resumed(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry | None:
         """Awaited, or back where it left: in both cases the context is here."""
         if entry.state is State.AWAITED:
-            return self._restored(entry)
+            return restored(entry, self.numbering)
         return replace(entry, restored=True) if entry.state in GONE and entry.hnps else None
 
     def registered(self, entry: BindingUpdateListEntry, pba: ProxyBindingAck) -> BindingUpdateListEntry:
         """The LMA has accepted it; a context that had not come before may have come with the answer."""
         if not pba.contexts:
             return entry
-        return self._restored(replace(entry, parts=_with(entry.parts, 0, pba.contexts)))
+        return restored(replace(entry, parts=with_part(entry.parts, 0, pba.contexts)), self.numbering)
 
     def deregistered(self, entry: BindingUpdateListEntry, pba: ProxyBindingAck | None, now: float) -> list[Step]:
         """The context stays for a while: the MN may come back, and packets for it may still come down."""
@@ -181,13 +181,13 @@ class ContextReflector(Pmipv6):
                 state=State.AWAITED,
                 present=False,
             )
-        parts = _with(() if fresh else entry.parts, part, message.contexts)
+        parts = with_part(() if fresh else entry.parts, part, message.contexts)
         entry = replace(entry, context_sequence=message.sequence, parts=parts, hnps=entry.hnps or message.hnps)
         if entry.state is State.AWAITED:
             awaited = replace(entry, restored=True, expires=now + message.lifetime)
             return [*steps, awaited, Note("context-stored", entry.mn_id, source)]
         # The MN was faster than its context.
-        return [*steps, self._restored(entry), Note("context-stored", entry.mn_id, source)]
+        return [*steps, restored(entry, self.numbering), Note("context-stored", entry.mn_id, source)]
 
     def _late(
         self,
@@ -200,41 +200,4 @@ class ContextReflector(Pmipv6):
         other = entry.context_sequence not in (None, message.sequence)
         if other or not entry.parts or entry.state is State.REFUSED:
             return [*steps, Note("context-stale", entry.mn_id)]
-        return [*steps, self._restored(replace(entry, parts=_with(entry.parts, part, message.contexts)))]
-
-    def _restored(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry:
-        """The entry with every feature that has come whole."""
-        reassembly = Reassembly()
-        try:
-            for number, pieces in entry.parts:
-                reassembly.add(number, pieces)
-            whole = reassembly.contexts()
-        except ContextRefused:  # the LMA lets through what its own limits allow: the MN then starts from nothing
-            whole = ()
-        entry, _failed = context.restore(entry, whole)
-        for piece in whole:
-            if piece.feature == Feature.BINDING_STATE:
-                entry = self._continue(entry, piece.data)
-        return replace(entry, restored=bool(entry.hnps))
-
-    def _continue(self, entry: BindingUpdateListEntry, data: bytes) -> BindingUpdateListEntry:
-        """Section 5.5 of RFC 5213: sequence numbers and timestamps go on where pMAG ended."""
-        try:
-            state = BindingState.from_bytes(data)
-        except ValueError:
-            return entry
-        self.numbering.continue_from(state.sequence)
-        return replace(
-            entry,
-            lifetime=entry.lifetime or state.lifetime,
-            sequence=state.sequence,
-            context_sequence=state.sequence,
-            timestamp=max(filter(None, (entry.timestamp, state.timestamp)), default=None),
-        )
-
-
-def _with(
-    parts: Iterable[tuple[int, tuple[ContextData, ...]]], number: int, pieces: tuple[ContextData, ...]
-) -> tuple[tuple[int, tuple[ContextData, ...]], ...]:
-    """The parts with one more; a repeated one takes the place of the first."""
-    return (*(known for known in parts if known[0] != number), (number, pieces))
+        return [*steps, restored(replace(entry, parts=with_part(entry.parts, part, message.contexts)), self.numbering)]

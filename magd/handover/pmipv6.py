@@ -20,12 +20,15 @@ class Pmipv6:
 
     `predictive`: whether it has a use for the word that an MN is about to leave. Whether packets wait here: of the
     downlink `hold_packets`, of the uplink with `keeps_uplink` what is sent before there is a path. `gives_back`:
-    whether the kernel is to send back what finds the MN gone.
+    whether the kernel is to send back what finds the MN gone. `peers`: the MAGs that we hear.
+    `handover_kind` is the class of what it puts into `BindingUpdateListEntry.handover`.
     """
 
     predictive = False
     keeps_uplink = False
     gives_back = False
+    peers: frozenset[IPv6Address] = frozenset()
+    handover_kind: type | None = None
 
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
         self.numbering = numbering
@@ -38,6 +41,11 @@ class Pmipv6:
     def hold_packets(config: MagdConfig) -> int | None:
         """How many packets may wait for one MN; None: none ever does."""
         return None
+
+    @staticmethod
+    def tunnels(config: MagdConfig) -> tuple[IPv6Address, ...]:
+        """The MAGs that packets are exchanged with."""
+        return ()
 
     def tables(self) -> tuple[Table[Any, Any], ...]:
         """What the scheme remembers besides the entries."""
@@ -66,6 +74,24 @@ class Pmipv6:
     ) -> tuple[ProxyBindingUpdate | FastProxyBindingUpdate, list[Action]]:
         """A PBU that is about to go out, and what goes right behind it; a scheme may add to both, or replace it."""
         return pbu, []
+
+    def prepared(self, entry: BindingUpdateListEntry, nmag: IPv6Address | None, now: float) -> list[Step] | None:
+        """What is settled with the MAG that an MN is about to leave for; None: see `announced`."""
+        return None
+
+    def left(self, entry: BindingUpdateListEntry, now: float) -> list[Step] | None:
+        """The MN has left; None: it is de-registered."""
+        return None
+
+    def arrived(
+        self,
+        entry: BindingUpdateListEntry | None,
+        new: BindingUpdateListEntry,
+        previous_mag: IPv6Address | None,
+        now: float,
+    ) -> list[Step] | None:
+        """An MN came, to be registered as `new`; None: what `resumed` says, or a plain registration."""
+        return None
 
     def resumed(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry | None:
         """An MN came of which there is this entry: what is still good of it, or None."""
@@ -104,6 +130,10 @@ class Pmipv6:
 
     def unprepared(self, entry: BindingUpdateListEntry) -> list[Action]:
         """The kernel refused the path of an MN that is not here yet; its entry is removed."""
+        return []
+
+    def expired(self, entry: BindingUpdateListEntry, now: float) -> list[Step]:
+        """The deadline of the entry's `handover` has come."""
         return []
 
     def refused(self, interface: str) -> list[Action]:
