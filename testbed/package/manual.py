@@ -64,7 +64,7 @@ def tables(text: str) -> Iterator[Table]:
     """The tables of a commented file; commented lines `# key = value` count as well."""
     table: Table | None = None
     for line in text.splitlines():
-        if header := re.match(r"(?:# )?(\[+[a-z_.]+\]+)\s*(?:# (.*))?$", line):
+        if header := re.match(r"(?:# )?(\[+[a-z0-9_.]+\]+)\s*(?:# (.*))?$", line):
             if table:
                 yield table
             table = Table(header[1], header[2] or "")
