@@ -60,7 +60,9 @@ TRANSITIONS: dict[State | None, frozenset[State | None]] = {
     State.REFUSED: frozenset({State.REFUSED, State.REGISTERING, None}),
     State.LEFT: frozenset({State.LEFT, State.REGISTERING, State.DEREGISTERING, State.AWAITED, None}),
     State.AWAITED: frozenset({State.AWAITED, State.REGISTERING, State.LEFT, State.FORWARDED, None}),
-    State.FORWARDED: frozenset({State.FORWARDED, State.REGISTERING, State.DEREGISTERING, State.AWAITED, None}),
+    State.FORWARDED: frozenset(
+        {State.FORWARDED, State.REGISTERING, State.DEREGISTERING, State.AWAITED, State.REFUSED, None}
+    ),
 }
 SERVED = frozenset({State.REGISTERED, State.REFRESHING})
 

@@ -110,8 +110,10 @@ class Forgetting(RuleBasedStateMachine):
     @precondition(lambda self: self.forgetful)
     @rule(number=st.sampled_from(MAGS))
     def mag_restarts(self, number: int) -> None:
+        """It takes longer than what its last life sent is under way: a late heartbeat would be news of a restart."""
         self.lives += 1
         self.remaining.clear()
+        self.domain.run(self.domain.now + 4 * ONE_WAY)
         address = mag_address(number)
         mag = self.domain.mags[address] = self.fresh().mags[address]
         mag.anchors.heartbeats.restart_counter = self.lives

@@ -116,7 +116,8 @@ class Pmipv6:
         """
         if entry.state is State.AWAITED:
             return [replace(entry, state=State.LEFT), Removal(entry)]
-        if entry.state in (State.DEREGISTERING, State.LEFT):
+        gone = entry.state is State.FORWARDED and not entry.present
+        if gone or entry.state in (State.DEREGISTERING, State.LEFT):
             return [Removal(entry)]
         if moved:
             return None
