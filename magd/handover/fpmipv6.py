@@ -249,7 +249,8 @@ class Fpmipv6(Pmipv6):
         assert handover is not None
         if handover.exchange and handover.exchange.resend_at <= now:
             return self._unanswered(entry, handover, handover.exchange, now)
-        if not handover.leaving:  # pMAG has not said so, but it must have ceased to forward by now
+        if not handover.leaving or entry.state is not State.FORWARDED:
+            # pMAG has not said so, but it must have ceased to forward by now; or there is nothing left to hand over.
             return [replace(entry, handover=None)]
         if not handover.tunnel:
             return self._given_up(entry, handover)
@@ -273,7 +274,7 @@ class Fpmipv6(Pmipv6):
         """An MN that is handed over is registered elsewhere now; what is still on its way to it goes on."""
         handover = _handover(entry)
         if entry.state is not State.FORWARDED or handover is None:
-            return super().revoked(entry, moved)
+            return super().revoked(replace(entry, handover=None), moved)
         if moved and handover.tunnel:
             return [replace(entry, handover=replace(handover, registered=False))]
         return [Removal(entry)]
@@ -429,6 +430,8 @@ class Fpmipv6(Pmipv6):
         done = replace(handover, exchange=None)
         if exchange.hi.code is _COMPLETED:
             return self._is_over(entry, done, source, hack.code < REFUSED)
+        if handover.leaving and entry.state not in SERVED | {State.FORWARDED}:
+            return [replace(entry, handover=None)]  # revoked or refused meanwhile: there is nothing to forward
         if hack.code >= REFUSED and not hack.hnps:
             note = Note(f"handover-refused-{int(hack.code)}", entry.mn_id, source)
             return [note, *(self._not_handed_over(entry, done) if handover.leaving else self._alone(entry))]
