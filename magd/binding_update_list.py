@@ -60,9 +60,7 @@ TRANSITIONS: dict[State | None, frozenset[State | None]] = {
     State.REFUSED: frozenset({State.REFUSED, State.REGISTERING, None}),
     State.LEFT: frozenset({State.LEFT, State.REGISTERING, State.DEREGISTERING, State.AWAITED, None}),
     State.AWAITED: frozenset({State.AWAITED, State.REGISTERING, State.LEFT, State.FORWARDED, None}),
-    State.FORWARDED: frozenset(
-        {State.FORWARDED, State.REGISTERING, State.DEREGISTERING, State.AWAITED, State.REFUSED, None}
-    ),
+    State.FORWARDED: frozenset({State.FORWARDED, State.REGISTERING, State.DEREGISTERING, State.AWAITED, None}),
 }
 SERVED = frozenset({State.REGISTERED, State.REFRESHING})
 

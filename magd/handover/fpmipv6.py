@@ -450,9 +450,8 @@ class Fpmipv6(Pmipv6):
                 lma_addresses=(entry.lma,),
             )
             hi = _bringing(hi, handover.parts)
-            exchange = self._exchange(handover.peer, hi, now)
-            handover = replace(handover, exchange=exchange, parts=handover.parts[1:])
-            steps = [Send(handover.peer, hi)] if handover.peer else []
+            steps = [Send(handover.peer, hi)]
+            handover = replace(handover, exchange=self._exchange(handover.peer, hi, now), parts=handover.parts[1:])
         if entry.state is State.FORWARDED and handover.tunnel:
             return [replace(entry, handover=handover), *steps]
         forwarding = replace(handover, tunnel=True, ends=now + self._lifetime)
@@ -469,8 +468,8 @@ class Fpmipv6(Pmipv6):
             hi = HandoverInitiate(
                 sequence=self.numbering.sequence(), flags=CONTEXT_ONLY, mn_id=entry.mn_id, requests=(request,)
             )
+            steps = [Send(handover.peer, hi)]
             handover = replace(handover, exchange=self._exchange(handover.peer, hi, now), part=handover.part + 1)
-            steps = [Send(handover.peer, hi)] if handover.peer else []
         if first:
             tunnel = bool(hack.flags & HandoverAckFlag.FORWARDING)
             handover = replace(handover, tunnel=tunnel, ends=now + 2 * self._lifetime)

@@ -116,8 +116,7 @@ class Pmipv6:
         """
         if entry.state is State.AWAITED:
             return [replace(entry, state=State.LEFT), Removal(entry)]
-        gone = entry.state is State.FORWARDED and not entry.present
-        if gone or entry.state in (State.DEREGISTERING, State.LEFT):
+        if entry.state in (State.DEREGISTERING, State.LEFT):
             return [Removal(entry)]
         if moved:
             return None
