@@ -1,13 +1,35 @@
-"""A context on its way: the parts that have come so far, and what an entry becomes with them."""
+"""A context on its way: what of an MN is sent, the parts that have come so far, and what an entry becomes with them."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 from common.contexts import BindingState, ContextRefused, Reassembly
-from common.mh.messages import ContextData, Feature
+from common.mh.messages import ContextData, Feature, MnId, Timestamp
 from magd import context
 from magd.binding_update_list import BindingUpdateListEntry
+from magd.config import MagdConfig
 from magd.numbering import Numbering
+
+Opaque = dict[MnId, tuple[ContextData, ...]]
+
+
+def configured(config: MagdConfig) -> Opaque:
+    """The opaque data of each MN, of all its interfaces together."""
+    opaque: Opaque = {}
+    for node in config.mobile_node:
+        pieces = tuple(ContextData(item.feature, item.octets()) for item in node.opaque_context)
+        mn_id = MnId.nai(node.mn_id)
+        opaque[mn_id] = opaque.get(mn_id, ()) + pieces
+    return opaque
+
+
+def carried(
+    entry: BindingUpdateListEntry, sequence: int, timestamp: Timestamp | None, opaque: Opaque
+) -> tuple[ContextData, ...]:
+    """All that is known of the MN, and how its requests go on; it brought its opaque data or has the configured."""
+    state = BindingState(sequence=sequence, timestamp=timestamp, lifetime=entry.lifetime, parts=1)
+    features = context.export(replace(entry, opaque=entry.opaque or opaque.get(entry.mn_id, ())))
+    return (ContextData(Feature.BINDING_STATE, state.to_bytes()), *features)
 
 
 def with_part(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from common.actions import Action, Forwarding, HoldUplink, Note, Send, ToAccess
-from common.contexts import BindingState, fragment
+from common.contexts import fragment
 from common.mh.messages import (
     AckFlag,
     ContextContinuation,
@@ -25,10 +25,9 @@ from common.mh.messages import (
     Status,
     UpdateFlag,
 )
-from magd import context
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, Request, State, Step, unserved
 from magd.config import MagdConfig
-from magd.context.transfer import restored, with_part
+from magd.context.transfer import carried, configured, restored, with_part
 from magd.handover.pmipv6 import Pmipv6
 from magd.profiles import Profiles
 
@@ -42,10 +41,7 @@ class ContextReflector(Pmipv6):
 
     def follow(self, config: MagdConfig) -> None:
         self._profiles = Profiles(config)
-        self._opaque: dict[MnId, tuple[ContextData, ...]] = {}
-        for node in config.mobile_node:
-            pieces = tuple(ContextData(item.feature, item.octets()) for item in node.opaque_context)
-            self._opaque[MnId.nai(node.mn_id)] = self._opaque.get(MnId.nai(node.mn_id), ()) + pieces
+        self._opaque = configured(config)
         neighbours = config.context_reflector.neighbours
         self._only_neighbour = neighbours[0] if len(neighbours) == 1 else None
         self._lma = config.mag.lma
@@ -72,11 +68,9 @@ class ContextReflector(Pmipv6):
             wanted = entry.state is State.REGISTERING and not entry.restored
             return (replace(pbu, flags=pbu.flags | UpdateFlag.CONTEXT) if wanted else pbu), []
         nmag = entry.nmag or self._only_neighbour
-        state = BindingState(sequence=pbu.sequence, timestamp=pbu.timestamp, lifetime=entry.lifetime, parts=1)
         pieces = (
             *([ContextData(Feature.NMAG_ADDRESS, nmag.packed)] if nmag else []),
-            ContextData(Feature.BINDING_STATE, state.to_bytes()),
-            *context.export(replace(entry, opaque=entry.opaque or self._opaque.get(entry.mn_id, ()))),
+            *carried(entry, pbu.sequence, pbu.timestamp, self._opaque),
         )
         flagged = replace(pbu, flags=pbu.flags | UpdateFlag.CONTEXT)
         first, rest = fragment(flagged, pieces)

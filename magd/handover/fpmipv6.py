@@ -9,16 +9,14 @@ asks, or until `handover_lifetime` has passed. The LMA runs plain RFC 5213.
 docs/fpmipv6.md says what the RFC leaves open and how it is settled here.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv6Address
 from math import inf
 
 from common.actions import Action, Forwarding, HoldUplink, Note, Send, ToAccess, ToPeer
-from common.contexts import BindingState, ContextRefused, fragment
+from common.contexts import ContextRefused, fragment
 from common.mh.messages import (
-    ContextData,
     ContextRequest,
-    Feature,
     HandoffIndicator,
     HandoverAck,
     HandoverAckCode,
@@ -30,8 +28,6 @@ from common.mh.messages import (
     MnId,
     ProxyBindingAck,
 )
-from common.records import Moment
-from magd import context
 from magd.binding_update_list import (
     SERVED,
     Announcement,
@@ -43,64 +39,27 @@ from magd.binding_update_list import (
     unserved,
 )
 from magd.config import MagdConfig
-from magd.context.transfer import restored, with_part
+from magd.context.transfer import carried, configured, restored, with_part
+from magd.handover.inter_mag import (
+    REFUSED,
+    Exchange,
+    Handover,
+    Parts,
+    answer_to,
+    asked_part,
+    bringing,
+    forwarded,
+    handover_of,
+)
 from magd.handover.pmipv6 import Pmipv6
 from magd.numbering import SEQUENCE_SPACE, Numbering
 from magd.profiles import Profiles
 
 HI_RETRIES = 3  # RFC 5568 section 9
-REFUSED = 128  # RFC 5949 section 6.1.2: codes from here on
 HNP_OPTION, LL_ID_OPTION, LMA_OPTION = 22, 25, 41
 FORWARDING = HandoverInitiateFlag.PROXY | HandoverInitiateFlag.FORWARDING
 CONTEXT_ONLY = HandoverInitiateFlag.PROXY
 _COMPLETED = HandoverInitiateCode.FORWARDING_COMPLETED
-Parts = tuple[tuple[ContextData, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """An HI without its HAck; `timeout` in seconds doubles with each retransmission (RFC 5568 section 6.2.1.1)."""
-
-    peer: IPv6Address
-    hi: HandoverInitiate
-    sent: Moment
-    timeout: float
-    retries: int = 0
-
-    @property
-    def resend_at(self) -> float:
-        return self.sent + self.timeout
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handover:
-    """`peer`: the other MAG, None while nobody has asked for an MN that left. `leaving`: we are pMAG.
-
-    `tunnel`: both agreed to forward. `ends` is when that is over. `parts` of the context are still to be sent (pMAG) or
-    the next one to be asked for is `part` (nMAG); `last` is the sequence number of the last HI that brought some.
-    """
-
-    peer: IPv6Address | None
-    leaving: bool
-    tunnel: bool = False
-    ends: Moment = inf
-    exchange: Exchange | None = None
-    parts: Parts = ()
-    part: int = 0
-    last: int = 0
-    registered: bool = True
-
-    @property
-    def deadline(self) -> float:
-        return min(self.ends, self.exchange.resend_at if self.exchange else inf)
-
-    def as_row(self) -> dict[str, object]:
-        return {
-            "role": "pMAG" if self.leaving else "nMAG",
-            "peer": str(self.peer) if self.peer else None,
-            "forwarding": self.tunnel,
-            "unanswered": self.exchange.hi.name if self.exchange else None,
-        }
 
 
 class Fpmipv6(Pmipv6):
@@ -119,10 +78,7 @@ class Fpmipv6(Pmipv6):
 
     def follow(self, config: MagdConfig) -> None:
         self._profiles = Profiles(config)
-        self._opaque: dict[MnId, tuple[ContextData, ...]] = {}
-        for node in config.mobile_node:
-            pieces = tuple(ContextData(item.feature, item.octets()) for item in node.opaque_context)
-            self._opaque[MnId.nai(node.mn_id)] = self._opaque.get(MnId.nai(node.mn_id), ()) + pieces
+        self._opaque = configured(config)
         self._lifetime = config.fpmipv6.handover_lifetime
         self._timeout = config.fpmipv6.hi_timeout
         self._uplink_waits = config.fpmipv6.uplink == "hold"
@@ -136,7 +92,7 @@ class Fpmipv6(Pmipv6):
         return config.fpmipv6.peers
 
     def forwarding(self, entry: BindingUpdateListEntry) -> Forwarding | None:
-        handover = _handover(entry)
+        handover = handover_of(entry)
         if not entry.hnps or not entry.interface:
             return None
         access = ToAccess(entry.interface, entry.mac)
@@ -185,7 +141,7 @@ class Fpmipv6(Pmipv6):
             lma_addresses=(entry.lma,),
         )
         parts = self._parts(hi, entry)
-        hi = _bringing(hi, parts)
+        hi = bringing(hi, parts)
         handover = Handover(peer=nmag, leaving=True, exchange=self._exchange(nmag, hi, now), parts=parts[1:])
         return [Send(nmag, hi), replace(entry, handover=handover)]
 
@@ -193,12 +149,12 @@ class Fpmipv6(Pmipv6):
         """What comes for it waits here (section 4.1 requires buffers of every MAG): its nMAG may ask for it."""
         if not self.peers or not entry.hnps or not (entry.state in SERVED or entry.restored):
             return None
-        handover = _handover(entry)
+        handover = handover_of(entry)
         if handover and handover.leaving:  # announced, and faster than the nMAG's answer
             gone = replace(handover, ends=now + self._lifetime)
         else:
             gone = Handover(peer=None, leaving=True, ends=now + self._lifetime)
-        return [_forwarded(entry, gone, present=False)]
+        return [forwarded(entry, gone, present=False)]
 
     def arrived(
         self,
@@ -208,7 +164,7 @@ class Fpmipv6(Pmipv6):
         now: float,
     ) -> list[Step] | None:
         """Section 4.1, reactive, steps (b) and (c), unless pMAG was faster or is unknown."""
-        handover = _handover(entry)
+        handover = handover_of(entry)
         if entry and entry.state is State.AWAITED:
             return None
         if entry and entry.state is State.FORWARDED and handover:
@@ -232,7 +188,7 @@ class Fpmipv6(Pmipv6):
 
     def resumed(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry | None:
         """Awaited; or back where it left before anybody asked for it."""
-        handover = _handover(entry)
+        handover = handover_of(entry)
         if entry.state is State.AWAITED:
             return replace(restored(entry, self.numbering), restored=bool(entry.hnps))
         if entry.state is State.FORWARDED and handover and not handover.tunnel:
@@ -245,7 +201,7 @@ class Fpmipv6(Pmipv6):
     # The clock and the kernel.
 
     def expired(self, entry: BindingUpdateListEntry, now: float) -> list[Step]:
-        handover = _handover(entry)
+        handover = handover_of(entry)
         assert handover is not None
         if handover.exchange and handover.exchange.resend_at <= now:
             return self._unanswered(entry, handover, handover.exchange, now)
@@ -258,7 +214,7 @@ class Fpmipv6(Pmipv6):
 
     def unprepared(self, entry: BindingUpdateListEntry) -> list[Action]:
         """nMAG has no room for the MN's packets (section 4.2)."""
-        handover = _handover(entry)
+        handover = handover_of(entry)
         if handover is None or handover.peer is None:
             return []
         code = HandoverAckCode.INSUFFICIENT_RESOURCES
@@ -272,7 +228,7 @@ class Fpmipv6(Pmipv6):
 
     def revoked(self, entry: BindingUpdateListEntry, moved: bool) -> list[Step] | None:
         """An MN that is handed over is registered elsewhere now; what is still on its way to it goes on."""
-        handover = _handover(entry)
+        handover = handover_of(entry)
         if entry.state is not State.FORWARDED or handover is None:
             return super().revoked(replace(entry, handover=None), moved)
         if moved and handover.tunnel:
@@ -299,7 +255,7 @@ class Fpmipv6(Pmipv6):
         """Section 4.1: with prefixes it is pMAG's and announces the MN, without it is nMAG's and asks for it."""
         if self._is_late(source, hi, entry, now):
             note = Note("handover-initiate-late", hi.mn_id, source)
-            return [note, Send(source, _answer(hi, HandoverAckCode.REASON_UNSPECIFIED))]
+            return [note, Send(source, answer_to(hi, HandoverAckCode.REASON_UNSPECIFIED))]
         if hi.code is _COMPLETED:
             return self._completed(source, hi, entry)
         return (self._predicted if hi.hnps else self._asked)(source, hi, entry, now)
@@ -329,9 +285,9 @@ class Fpmipv6(Pmipv6):
         if profile is None or profile.lma not in hi.lma_addresses or not profile.allows(hi.hnps):
             reason = "unknown-mobile-node" if profile is None else "other-lma-or-prefix"
             note = Note(f"handover-refused-{reason}", hi.mn_id, source)
-            return [note, Send(source, _answer(hi, HandoverAckCode.ADMINISTRATIVELY_PROHIBITED))]
-        accept = Send(source, _answer(hi, HandoverAckCode.CONTEXT_TRANSFER_ACCEPTED))
-        handover = _handover(entry)
+            return [note, Send(source, answer_to(hi, HandoverAckCode.ADMINISTRATIVELY_PROHIBITED))]
+        accept = Send(source, answer_to(hi, HandoverAckCode.CONTEXT_TRANSFER_ACCEPTED))
+        handover = handover_of(entry)
         if entry and entry.state is State.AWAITED and handover and handover.peer == source:
             if hi.sequence == handover.last:
                 return [accept]
@@ -363,10 +319,10 @@ class Fpmipv6(Pmipv6):
         """pMAG, reactive, step (d)."""
         if entry is None or not entry.hnps:
             note = Note("handover-refused-unknown-mobile-node", hi.mn_id, source)
-            return [note, Send(source, _answer(hi, HandoverAckCode.CONTEXT_NOT_AVAILABLE))]
-        part = _asked_part(hi, self._context_option)
+            return [note, Send(source, answer_to(hi, HandoverAckCode.CONTEXT_NOT_AVAILABLE))]
+        part = asked_part(hi, self._context_option)
         answer = replace(
-            _answer(hi, HandoverAckCode.ALL_CONTEXT_TRANSFERRED),
+            answer_to(hi, HandoverAckCode.ALL_CONTEXT_TRANSFERRED),
             hnps=entry.hnps,
             mn_ll_id=entry.mn_ll_id,
             lma_addresses=(entry.lma,),
@@ -394,7 +350,7 @@ class Fpmipv6(Pmipv6):
 
     def _forward(self, entry: BindingUpdateListEntry, nmag: IPv6Address, at_once: bool, now: float) -> list[Step]:
         """What comes for the MN goes on to nMAG, or is kept for it."""
-        before = _handover(entry)
+        before = handover_of(entry)
         if entry.state is State.FORWARDED and before and before.tunnel and before.peer == nmag:
             return []  # that HI came twice
         gone = Handover(
@@ -411,12 +367,12 @@ class Fpmipv6(Pmipv6):
             gone = replace(gone, exchange=self._exchange(before.peer, hi, now))
             steps = [Note("handover-elsewhere", entry.mn_id, before.peer), Send(before.peer, hi)]
         # Its link may still have a carrier: then it has left unseen (appendix A.2), or has come back in the meantime.
-        return [*steps, _forwarded(entry, gone, present=entry.present)]
+        return [*steps, forwarded(entry, gone, present=entry.present)]
 
     def _answered(
         self, source: IPv6Address, hack: HandoverAck, entry: BindingUpdateListEntry | None, now: float
     ) -> list[Step]:
-        handover = _handover(entry)
+        handover = handover_of(entry)
         exchange = handover.exchange if handover else None
         if (
             not entry
@@ -449,13 +405,13 @@ class Fpmipv6(Pmipv6):
                 hnps=entry.hnps,
                 lma_addresses=(entry.lma,),
             )
-            hi = _bringing(hi, handover.parts)
+            hi = bringing(hi, handover.parts)
             steps = [Send(handover.peer, hi)]
             handover = replace(handover, exchange=self._exchange(handover.peer, hi, now), parts=handover.parts[1:])
         if entry.state is State.FORWARDED and handover.tunnel:
             return [replace(entry, handover=handover), *steps]
         forwarding = replace(handover, tunnel=True, ends=now + self._lifetime)
-        return [_forwarded(entry, forwarding, present=entry.present), *steps]
+        return [forwarded(entry, forwarding, present=entry.present), *steps]
 
     def _adopted(self, entry: BindingUpdateListEntry, handover: Handover, hack: HandoverAck, now: float) -> list[Step]:
         """nMAG, reactive, steps (e) to (g): the MN can be served, and is registered."""
@@ -527,11 +483,11 @@ class Fpmipv6(Pmipv6):
 
     def _completed(self, source: IPv6Address, hi: HandoverInitiate, entry: BindingUpdateListEntry | None) -> list[Step]:
         """nMAG: pMAG forwards no more. The answer says whether the MN has come."""
-        handover = _handover(entry)
+        handover = handover_of(entry)
         if entry is None or entry.state is State.AWAITED:
             gone: list[Step] = [Removal(entry)] if entry and handover and handover.peer == source else []
-            return [*gone, Send(source, _answer(hi, HandoverAckCode.REASON_UNSPECIFIED))]
-        accept = Send(source, _answer(hi, HandoverAckCode.ACCEPTED))
+            return [*gone, Send(source, answer_to(hi, HandoverAckCode.REASON_UNSPECIFIED))]
+        accept = Send(source, answer_to(hi, HandoverAckCode.ACCEPTED))
         if handover and not handover.leaving and handover.peer == source:
             return [replace(entry, handover=None), accept]
         return [accept]
@@ -570,41 +526,8 @@ class Fpmipv6(Pmipv6):
 
     def _parts(self, message: HandoverInitiate | HandoverAck, entry: BindingUpdateListEntry) -> Parts:
         """The MN's context in pieces that fit into such messages; nothing of one that is too large."""
-        state = BindingState(sequence=self.numbering.last, timestamp=entry.timestamp, lifetime=entry.lifetime, parts=1)
-        pieces = (
-            ContextData(Feature.BINDING_STATE, state.to_bytes()),
-            *context.export(replace(entry, opaque=entry.opaque or self._opaque.get(entry.mn_id, ()))),
-        )
         try:
-            first, rest = fragment(message, pieces)
+            first, rest = fragment(message, carried(entry, self.numbering.last, entry.timestamp, self._opaque))
         except ContextRefused:
             return ((),)
         return (first.contexts, *(part.contexts for part in rest))
-
-
-def _handover(entry: BindingUpdateListEntry | None) -> Handover | None:
-    return entry.handover if entry and isinstance(entry.handover, Handover) else None
-
-
-def _forwarded(entry: BindingUpdateListEntry, handover: Handover, present: bool) -> BindingUpdateListEntry:
-    gone = unserved(entry, State.FORWARDED)
-    return replace(gone, lifetime=entry.lifetime, present=present, restored=False, handover=handover)
-
-
-def _bringing(hi: HandoverInitiate, parts: Parts) -> HandoverInitiate:
-    """The HI with the first of these parts of the context."""
-    code = HandoverInitiateCode.DEFAULT if len(parts) > 1 else HandoverInitiateCode.ALL_CONTEXT_TRANSFERRED
-    return replace(hi, code=code, contexts=parts[0])
-
-
-def _answer(hi: HandoverInitiate, code: HandoverAckCode) -> HandoverAck:
-    flags = HandoverAckFlag.PROXY
-    if code < REFUSED:
-        flags |= HandoverAckFlag.FORWARDING if hi.flags & HandoverInitiateFlag.FORWARDING else 0
-        flags |= HandoverAckFlag.BUFFER if hi.flags & HandoverInitiateFlag.BUFFER else 0
-    return HandoverAck(sequence=hi.sequence, code=code, flags=flags, mn_id=hi.mn_id)
-
-
-def _asked_part(hi: HandoverInitiate, option: int) -> int:
-    """Which part of the context a Context Request asks for: its data, one octet; without it the first."""
-    return next((request.data[0] for request in hi.requests or () if request.option == option and request.data), 0)
