@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from ipaddress import IPv6Address, IPv6Network
 
+from common.mh.bodies import AckBody, UpdateBody
 from common.mh.fast_handover_messages import (
     FastProxyBindingAck,
     FastProxyBindingUpdate,
@@ -69,19 +70,9 @@ __all__ = [  # of what is defined elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProxyBindingUpdate:
+class ProxyBindingUpdate(UpdateBody):
     """PBU (RFC 5213 section 8.1). `lifetime` in seconds, a multiple of 4; 0 asks for de-registration."""
 
-    sequence: int
-    lifetime: int
-    flags: UpdateFlag = UpdateFlag.ACKNOWLEDGE | UpdateFlag.PROXY
-    mn_id: MnId | None = None
-    hnps: tuple[IPv6Network, ...] = ()
-    handoff_indicator: HandoffIndicator | None = None
-    access_technology: AccessTechnologyType | None = None
-    mn_ll_id: bytes | None = None
-    link_local: IPv6Address | None = None
-    timestamp: Timestamp | None = None
     alternate_coa: IPv6Address | None = None
     contexts: tuple[ContextData, ...] = ()
 
@@ -91,20 +82,9 @@ class ProxyBindingUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProxyBindingAck:
+class ProxyBindingAck(AckBody):
     """PBA (RFC 5213 section 8.2). `lifetime` and `refresh_advice` in seconds, multiples of 4."""
 
-    status: Status
-    sequence: int
-    lifetime: int
-    flags: AckFlag = AckFlag.PROXY
-    mn_id: MnId | None = None
-    hnps: tuple[IPv6Network, ...] = ()
-    handoff_indicator: HandoffIndicator | None = None
-    access_technology: AccessTechnologyType | None = None
-    mn_ll_id: bytes | None = None
-    link_local: IPv6Address | None = None
-    timestamp: Timestamp | None = None
     refresh_advice: int | None = None
     contexts: tuple[ContextData, ...] = ()
 

@@ -6,12 +6,13 @@ PBU tells nMAG of the MN. nMAG's own PBU, once the MN is there, makes the bindin
 ends as a de-registered one does. Nothing is ever held here.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 from math import inf
 from typing import Any
 
 from common.actions import Action, Note, Send
+from common.mh.bodies import body_of
 from common.mh.messages import (
     BindingError,
     FastProxyBindingAck,
@@ -78,8 +79,7 @@ class FastHandover(Pmipv6):
         """A Fast PBU is judged as a PBU is (RFC 5213 section 5.3.1)."""
         if not isinstance(message, FastProxyBindingUpdate):
             return None
-        shared = {field.name: getattr(message, field.name) for field in fields(message) if field.name != "nmag"}
-        return ProxyBindingUpdate(**shared, alternate_coa=message.nmag)
+        return ProxyBindingUpdate(**body_of(message), alternate_coa=message.nmag)
 
     def requested(
         self, source: IPv6Address, message: Message, bce: BindingCacheEntry | None, now: float
@@ -118,7 +118,7 @@ class FastHandover(Pmipv6):
         return next((Refusal(status, reason) for holds, status, reason in objections if holds), None)
 
     def answer(self, pba: ProxyBindingAck, asked: Message | None) -> Message:
-        return _fast_ack(pba) if isinstance(asked, FastProxyBindingUpdate) else pba
+        return FastProxyBindingAck(**body_of(pba)) if isinstance(asked, FastProxyBindingUpdate) else pba
 
     def deregistered(self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, now: float) -> BindingCacheEntry | Refusal:
         return super().deregistered(replace(bce, handover=None), pbu, now)
@@ -223,10 +223,6 @@ class FastHandover(Pmipv6):
         )
         note = Note(f"refused-by-nmag-{int(status)}", bce.mn_id, handover.nmag)
         return back, [note, Send(handover.pmag, refusal)]
-
-
-def _fast_ack(pba: ProxyBindingAck) -> FastProxyBindingAck:
-    return FastProxyBindingAck(**{field.name: getattr(pba, field.name) for field in fields(FastProxyBindingAck)})
 
 
 def _handover(bce: BindingCacheEntry | None) -> Handover | None:

@@ -8,10 +8,11 @@ Flow management is the anchor's and the nMAG's, and of the downlink only (Table 
 an MN sends before it has a path here is not kept.
 """
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from common.actions import Action, Forwarding, Note, Send, ToAccess
+from common.mh.bodies import body_of
 from common.mh.messages import (
     AccessTechnologyType,
     BindingError,
@@ -42,7 +43,6 @@ from magd.handover.pmipv6 import Pmipv6
 from magd.numbering import Numbering
 
 GONE = frozenset({State.DEREGISTERING, State.LEFT})
-SHARED = [field.name for field in fields(FastProxyBindingUpdate) if field.name != "nmag"]  # with a PBU
 LAST_TIMEOUT = 4 * INITIAL_BINDACK_TIMEOUT  # a Fast PBU is sent three times: at once, after 1 s, after 2 s more
 # The anchor has heard something newer of the MN than the Fast PBU: that, or a copy of the Fast PBU itself.
 DISORDERED = frozenset({Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED, Status.SEQUENCE_OUT_OF_WINDOW})
@@ -99,8 +99,7 @@ class FastHandover(Pmipv6):
         nmag = entry.nmag or self._only_neighbour
         if pbu.lifetime or nmag is None or not entry.hnps or not entry.lifetime or not self._spoken:
             return pbu, []
-        shared = {name: getattr(pbu, name) for name in SHARED}
-        return FastProxyBindingUpdate(**{**shared, "lifetime": entry.lifetime}, nmag=nmag), []
+        return FastProxyBindingUpdate(**{**body_of(pbu), "lifetime": entry.lifetime}, nmag=nmag), []
 
     def resumed(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry | None:
         """Awaited, or back where it left while its path is still here."""
