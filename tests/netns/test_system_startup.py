@@ -69,7 +69,7 @@ def test_a_second_daemon_is_told_so_and_the_first_serves_on(lab: SystemLab, node
         (
             "mag1",
             [
-                ("2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:2::1 is not on any interface of this node"),
+                ("2001:db8:0:1::1", "2001:db8:0:9::1", "2001:db8:0:9::1 is not on any interface of this node"),
                 ("[mag]", "[mag", "not TOML"),
                 ('interface = "acc-mn"', 'interface = "acc-mm"', "acc-mm is not among mag.access_interfaces"),
             ],
