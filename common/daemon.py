@@ -32,6 +32,7 @@ from common.dataplane.interface import DataPlane
 from common.descriptors import notify
 from common.errors import DataPlaneError, MalformedMessage, UnknownMhType
 from common.events import Kind, event
+from common.garbage import Garbage
 from common.inbox import Inbox
 from common.journal import Journal
 from common.logs import NoteLog
@@ -90,6 +91,7 @@ class Shell:
         self._timer: asyncio.TimerHandle | None = None
         self._leisure_timer: asyncio.TimerHandle | None = None
         self._watchdog_timer: asyncio.TimerHandle | None = None
+        self._garbage: Garbage | None = None
 
     def counters(self) -> dict[str, int]:
         """Messages by name and direction, events, and the kernel's drops by reason."""
@@ -113,6 +115,7 @@ class Shell:
         for watched, read in self.data_plane.sockets():
             loop.add_reader(watched, self._data_plane_readable, read)
         ready()
+        self._garbage = Garbage(time.monotonic())
         self._arm()
         self.note(Note("started"))
         notify("READY=1")
@@ -272,7 +275,7 @@ class Shell:
         if deadline is not None:
             self._timer = loop.call_at(deadline, self._expired)
         unsettled = self.journal.pending or (self._persistence and self._persistence.unsettled)
-        if unsettled and self._leisure_timer is None:
+        if (unsettled or (self._garbage and self._garbage.waits)) and self._leisure_timer is None:
             self._leisure_timer = loop.call_later(LEISURE_DELAY, self._at_leisure)
 
     def _expired(self) -> None:
@@ -293,9 +296,11 @@ class Shell:
             self._watchdog_timer = asyncio.get_running_loop().call_later(interval, self._keep_alive, interval)
 
     def _at_leisure(self) -> None:
-        """What nothing waits for: files."""
+        """What nothing waits for: files, and the search for garbage."""
         self._leisure_timer = None
         self.journal.flush()
+        if self._garbage:
+            self._garbage.search(time.monotonic())
         if self._persistence and self._persistence.settle():
             asyncio.get_running_loop().run_in_executor(None, self._persistence.sync)
 

@@ -24,7 +24,7 @@ from typing import NoReturn, Self
 from common.mh.messages import Feature
 from common.schemes import SCHEMES
 from testbed.network import Air, Network
-from testbed.node import LabError, Node, Process, Readiness
+from testbed.node import LabError, Node, Process, Readiness, first_come_first_served
 from testbed.topology import HNP_POOL, LMAA, MobileNode
 from testbed.visit import LABS, STATE_FILE, STOP_TIMEOUT_S, LabSpec, View, Visit, start_time
 
@@ -149,6 +149,7 @@ class Lab(View):
         kept, notify = self.readiness[node].kept, self.readiness[node].path
 
         def daemon() -> None:
+            first_come_first_served()
             os.environ["NOTIFY_SOCKET"] = str(notify)
             if kept:
                 os.environ |= {

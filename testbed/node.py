@@ -71,12 +71,21 @@ def uninterrupted() -> Iterator[None]:
     Else what it has just woken (a MAG, by its carrier) would have the processor before it is done.
     """
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    first = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # what is started meanwhile is as any other
-    os.sched_setscheduler(0, first, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
+    first_come_first_served()
     try:
         yield
     finally:
         os.sched_setscheduler(0, policy, parameters)
+
+
+def first_come_first_served() -> None:
+    """From now on this process runs before all others but those that are like it, and after those that woke earlier.
+
+    The lab's nodes share a processor. By the common policy who waits for whom depends on all that they did before, and
+    so differs from run to run.
+    """
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # what is started meanwhile is as any other
+    os.sched_setscheduler(0, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
 
 
 class Process:
