@@ -181,6 +181,10 @@ class Registration:
         self._waiting.withdraw(request)
         if bce is None or bce.proxy_coa != request.coa:
             yield Note("deregistration-ignored", pbu.mn_id, request.source)
+            if bce is not None:
+                late, actions = self._scheme.late(bce, pbu, request.coa, now)
+                yield from self._sessions.put(bce, late) if late else ()
+                yield from actions
             return
         heard = self._heard(pbu, bce)
         after = self._scheme.deregistered(heard, pbu, now) if bce.state is State.REGISTERED else heard

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from common.daemon import Shell
 from common.metrics import Sessions
 from lmad.binding_cache import BindingCacheEntry, State
-from lmad.handover.context_reflector import Handover
+from lmad.handover.cce import Handover
 from lmad.lma import LocalMobilityAnchor
 
 

@@ -29,7 +29,7 @@ class PacketDomain(Domain):
     downlink_sent: int = 0
     lost: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     held: dict[IPv6Address, deque[int]] = field(default_factory=lambda: defaultdict(deque))
-    returned: deque[int] = field(default_factory=deque)
+    returned: deque[tuple[int, IPv6Address]] = field(default_factory=deque)
     early: dict[IPv6Address, deque[tuple[int, IPv6Address]]] = field(default_factory=lambda: defaultdict(deque))
     waiting_uplink: dict[IPv6Address, deque[int]] = field(default_factory=lambda: defaultdict(deque))
 
@@ -60,12 +60,16 @@ class PacketDomain(Domain):
         if after is None:
             self._lose(f"{node}: path removed", self.held[node])
             if node == LMAA:
-                self._lose("returned", self.returned)
+                self._lose("returned", deque(number for number, _ in self.returned))
+                self.returned.clear()
             return
         if node == LMAA:
-            if after.returned_from is None or after.downlink != ToPeer(after.returned_from):
-                while self.returned:
-                    self._from_lma(self.returned.popleft(), after)
+            closed = before is not None and before.returned_from is not None and after.returned_from is None
+            for number, giver in [self.returned.popleft() for _ in self.returned.copy()]:
+                if closed or not _gone_from_there(after, giver):
+                    self._from_lma(number, after)
+                else:
+                    self.returned.append((number, giver))
         else:
             early = [self.early[node].popleft() for _ in range(len(self.early[node]))]
             for number, source in early:
@@ -130,8 +134,8 @@ class PacketDomain(Domain):
         forwarding = self.kernel.get(LMAA, {}).get(HNP)
         if forwarding is None:
             self.lost["given back without binding"].append(number)
-        elif forwarding.returned_from is None or forwarding.downlink == ToPeer(forwarding.returned_from):
-            self.returned.append(number)  # kept, handover known or not
+        elif _gone_from_there(forwarding, mag):
+            self.returned.append((number, mag))  # kept, handover known or not
         else:
             self._from_lma(number, forwarding)
 
@@ -177,3 +181,9 @@ class PacketDomain(Domain):
         if packets:
             self.lost[where].extend(packets)
             packets.clear()
+
+
+def _gone_from_there(forwarding: Forwarding, giver: IPv6Address) -> bool:
+    """Whether the MN is not where the LMA sends its packets: it is known to have left, or they come back from there."""
+    left = forwarding.returned_from is not None and forwarding.downlink == ToPeer(forwarding.returned_from)
+    return left or forwarding.downlink == ToPeer(giver)

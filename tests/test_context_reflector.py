@@ -147,6 +147,32 @@ def test_back_to_where_it_left(l2: float) -> None:
     assert_nothing_wrong(domain)
 
 
+@pytest.mark.parametrize("noticed_at", [2.0, 8.0])
+def test_back_to_a_mag_that_was_cut_off(noticed_at: float) -> None:
+    """It has heard no revocation, and may have seen only later that the MN was gone: its context must not deceive."""
+    domain = begin(known=False)
+
+    def deliver(source: IPv6Address, destination: IPv6Address, _message: Message) -> tuple[float, ...]:
+        cut_off = mag_address(1) in (source, destination) and 2.0 <= domain.now < 8.0
+        return () if cut_off else (domain.one_way + 0.05,)  # packets do not wait for a daemon that is busy
+
+    domain.deliver = deliver
+    domain.traffic(0.002, until=12.0)
+    domain.run(2.0)
+    domain.here = None
+    domain.at(noticed_at, lambda: domain.detach(1, 1))
+    domain.run(2.05)
+    domain.arrive(2)
+    domain.run(9.0)
+    domain.leave()
+    domain.run(9.05)
+    domain.arrive(1)
+    domain.run(30.0)
+    assert_nothing_wrong(domain)
+    [bce] = domain.lma.binding_cache.of(MN)
+    assert bce.handover is None
+
+
 def test_announced_handover_that_does_not_happen_restores_the_service() -> None:
     domain = begin(known=True, context_lifetime=1.0)
     domain.perform(mag_address(1), domain.mags[mag_address(1)].handover(MN, mag_address(2), domain.now))

@@ -350,12 +350,13 @@ class LinuxDataPlane:
         )
 
     def _judge_returned(self, prefix: bytes, device: int) -> Fate:
-        """What a MAG gave back goes where the MN is now, unless that is, as far as we know, this very MAG."""
+        """What a MAG gave back goes where the MN is now, unless it has left there, or that is this very MAG."""
         match self._sessions.get(self._session_of.get(prefix, ())):
             case Forwarding(downlink=ToPeer(peer), returned_from=giver):
+                if giver == peer:
+                    return Fate.WAIT
                 if self._peers.indexes[peer] != device:
                     return Fate.GO
-                return Fate.WAIT if giver == peer else Fate.WAIT_A_WHILE
         return Fate.WAIT_A_WHILE
 
     def _judge_early(self, prefix: bytes, device: int) -> Fate:

@@ -8,7 +8,7 @@ The order of packets hangs on the end marker: a message from the old MAG that ru
 It is the old MAG's answer (CR-ack) to the PBA of its de-registration, or its BRA, whichever comes first.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv6Address
 from math import inf
 from typing import Any
@@ -21,7 +21,6 @@ from common.mh.messages import (
     BindingRevocationAck,
     BindingRevocationIndication,
     ContextContinuation,
-    ContextData,
     ContextReflection,
     ContextReflectionAck,
     Message,
@@ -32,46 +31,14 @@ from common.mh.messages import (
     Status,
     UpdateFlag,
 )
-from common.records import Moment, Recorded, Table
+from common.records import Recorded, Table
 from lmad.binding_cache import BindingCache, BindingCacheEntry, State
 from lmad.checks import Refusal
 from lmad.config import LmadConfig
+from lmad.handover.cce import Handover, handover_of
 from lmad.handover.pmipv6 import Pmipv6
 
 Change = tuple[BindingCacheEntry | None, list[Action]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handover:
-    """What the CCE has beyond the BCE (paper section 3.2), kept until the old path is closed.
-
-    `giver` is the MAG that gives back what found the MN gone; `returning`: its end marker has not come. `closing` are
-    the MAGs whose revocation is not acknowledged.
-    """
-
-    pmag: IPv6Address
-    nmag: IPv6Address | None = None
-    sequence: int = 0
-    lifetime: float = 0.0
-    contexts: tuple[ContextData, ...] = ()
-    continuations: tuple[ContextContinuation, ...] = ()
-    giver: IPv6Address
-    returning: bool = True
-    closing: frozenset[IPv6Address] = frozenset()
-    resend_at: Moment = inf
-    retries: int = 0
-
-    @property
-    def deadline(self) -> float:
-        return self.resend_at
-
-    def describe(self) -> dict[str, object]:
-        return {"pmag": str(self.pmag), "nmag": str(self.nmag) if self.nmag else None}
-
-    @property
-    def pieces(self) -> tuple[ContextData, ...]:
-        """The context as far as it has come."""
-        return (*self.contexts, *(piece for part in self.continuations for piece in part.contexts))
 
 
 class ContextReflector(Pmipv6):
@@ -97,7 +64,7 @@ class ContextReflector(Pmipv6):
         return (Table("speaker", self._speakers, IPv6Address, bool),)
 
     def forwarding(self, bce: BindingCacheEntry) -> Forwarding:
-        handover = _handover(bce)
+        handover = handover_of(bce)
         if handover is None:
             return super().forwarding(bce)
         if bce.state is State.REGISTERED:
@@ -109,7 +76,7 @@ class ContextReflector(Pmipv6):
                 uplink_from=handover.closing,
                 returned_from=handover.giver if open_ended else None,
             )
-        both = frozenset({handover.pmag, *([handover.nmag] if handover.nmag else [])})
+        both = handover.closing | {handover.pmag, *([handover.nmag] if handover.nmag else [])}
         if self._forwards_to(handover):
             assert handover.nmag is not None
             return Forwarding(
@@ -118,7 +85,7 @@ class ContextReflector(Pmipv6):
         return Forwarding(ToPeer(handover.pmag), held=True, uplink_from=both, returned_from=handover.pmag)
 
     def holders(self, bce: BindingCacheEntry) -> frozenset[IPv6Address]:
-        handover = _handover(bce)
+        handover = handover_of(bce)
         if handover is None or bce.state is not State.CONTEXT:
             return super().holders(bce)
         return frozenset({handover.pmag, *([handover.nmag] if handover.nmag else [])})
@@ -135,6 +102,7 @@ class ContextReflector(Pmipv6):
             return Refusal(Status.ADMINISTRATIVELY_PROHIBITED, refused.reason)
         if nmag is not None and nmag not in self._mags:
             return Refusal(Status.ADMINISTRATIVELY_PROHIBITED, "unknown-nmag")
+        before = handover_of(bce)
         handover = Handover(
             pmag=bce.proxy_coa,
             nmag=nmag if nmag != bce.proxy_coa else None,
@@ -143,6 +111,7 @@ class ContextReflector(Pmipv6):
             contexts=pbu.contexts,
             giver=bce.proxy_coa,
             returning=self._strict,
+            closing=before.closing if before else frozenset(),
             resend_at=now + self.revocations.initial_delay if self._options.acknowledge and nmag else inf,
         )
         expires = now + handover.lifetime
@@ -152,10 +121,10 @@ class ContextReflector(Pmipv6):
         """Section 3.3: the nMAG's PBU overwrites the CCE; what is old is closed."""
         if before is None or before.state is State.DEREGISTERED:
             return after
-        coa, old = after.proxy_coa, _handover(before)
+        coa, old = after.proxy_coa, handover_of(before)
         if before.state is State.CONTEXT:
             assert old is not None
-            closing = frozenset({old.pmag, *([old.nmag] if old.nmag else [])}) - {coa}
+            closing = (old.closing | {old.pmag, *([old.nmag] if old.nmag else [])}) - {coa}
             # Another MAG than predicted came, and the predicted one has packets: it gives them back when revoked.
             strayed = self._forwards_to(old) and old.nmag in closing
             giver = old.nmag if strayed and old.nmag else old.pmag
@@ -178,7 +147,7 @@ class ContextReflector(Pmipv6):
         """The flag is echoed; an nMAG that sets it has no context yet, and gets what there is."""
         if not pbu.flags & UpdateFlag.CONTEXT:
             return pba
-        old = _handover(before)
+        old = handover_of(before)
         contexts = old.contexts if old and before and before.state is State.CONTEXT and pbu.lifetime else ()
         return replace(pba, flags=pba.flags | AckFlag.CONTEXT, contexts=contexts)
 
@@ -187,7 +156,7 @@ class ContextReflector(Pmipv6):
     ) -> list[Action]:
         if pbu.flags & UpdateFlag.CONTEXT:
             self._speakers[after.proxy_coa] = True
-        handover, old = _handover(after), _handover(before)
+        handover, old = handover_of(after), handover_of(before)
         if handover is None or before is None or (handover is old and after.state is before.state):
             return []
         if after.state is State.CONTEXT:
@@ -212,7 +181,7 @@ class ContextReflector(Pmipv6):
 
     def expired(self, bce: BindingCacheEntry, now: float) -> tuple[BindingCacheEntry, list[Action]]:
         """The CR or the BRI has had no answer; both are repeated as RFC 5846 says of the BRI (section 6.3)."""
-        handover = _handover(bce)
+        handover = handover_of(bce)
         assert handover is not None
         if handover.retries < self.revocations.max_retries:
             delay = self.revocations.delay(handover.retries + 1)
@@ -222,10 +191,28 @@ class ContextReflector(Pmipv6):
         if bce.state is State.CONTEXT:
             waiting = replace(bce, handover=replace(handover, resend_at=inf))
             return waiting, [Note("context-unacknowledged", bce.mn_id, handover.nmag)]
-        # Whoever has not answered by now has nothing to give back any more.
-        return replace(bce, handover=None), [
+        if handover.retries > self.revocations.max_retries:
+            return replace(bce, handover=None), []
+        # Whoever has not answered by now has nothing to give back any more. But its context lives on, and should the MN
+        # come back to it, it sends the uplink before it has asked us.
+        silent = replace(
+            handover,
+            returning=False,
+            retries=handover.retries + 1,
+            resend_at=now + self._options.context_lifetime,
+        )
+        return replace(bce, handover=silent), [
             Note("revocation-unanswered", bce.mn_id, mag) for mag in sorted(handover.closing)
         ]
+
+    def late(self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, source: IPv6Address, now: float) -> Change:
+        """That MAG keeps a context that nobody will ask for: it is revoked."""
+        if not pbu.flags & UpdateFlag.CONTEXT or bce.state is not State.REGISTERED:
+            return None, []
+        old = handover_of(bce) or Handover(pmag=source, giver=source, returning=False)
+        resend_at = now + self.revocations.initial_delay
+        handover = replace(old, closing=old.closing | {source}, resend_at=resend_at, retries=0)
+        return replace(bce, handover=handover), self._revoke(bce, replace(handover, closing=frozenset({source})))
 
     def _forwards_to(self, handover: Handover) -> bool:
         return self._options.downlink == "forward" and handover.nmag is not None
@@ -259,7 +246,7 @@ class ContextReflector(Pmipv6):
     def _continued(self, source: IPv6Address, part: ContextContinuation, cache: BindingCache) -> Change:
         """A part of the context that had no room in the PBU: it follows the rest to the nMAG."""
         for bce in cache.of(part.mn_id) if part.mn_id else ():
-            handover = _handover(bce)
+            handover = handover_of(bce)
             if handover is None or (handover.pmag, handover.sequence) != (source, part.sequence):
                 continue
             if any(known.part == part.part for known in handover.continuations):
@@ -277,7 +264,7 @@ class ContextReflector(Pmipv6):
     def _acknowledged(self, source: IPv6Address, mn_id: MnId, sequence: int, cache: BindingCache) -> Change:
         """From the old MAG it is the end marker, from the nMAG it acknowledges the CR."""
         for bce in cache.of(mn_id):
-            handover = _handover(bce)
+            handover = handover_of(bce)
             if handover is None or handover.sequence != sequence:
                 continue
             if source == handover.giver:
@@ -289,7 +276,7 @@ class ContextReflector(Pmipv6):
     def _revoked(self, source: IPv6Address, mn_id: MnId, cache: BindingCache) -> Change:
         """What the old MAG gave back before its BRA has come before it."""
         for bce in cache.of(mn_id):
-            handover = _handover(bce)
+            handover = handover_of(bce)
             if handover and source in handover.closing:
                 returning = handover.returning and source != handover.giver
                 return self._settled(
@@ -302,7 +289,3 @@ class ContextReflector(Pmipv6):
         """Forget the handover once nothing of it is open."""
         over = bce.state is State.REGISTERED and not handover.closing and not handover.returning
         return replace(bce, handover=None if over else handover)
-
-
-def _handover(bce: BindingCacheEntry | None) -> Handover | None:
-    return bce.handover if bce and isinstance(bce.handover, Handover) else None

@@ -50,6 +50,12 @@ class Pmipv6:
         """The entry after a valid de-registration (section 5.3.5), or a refusal."""
         return self.released(bce, now)
 
+    def late(
+        self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, source: IPv6Address, now: float
+    ) -> tuple[BindingCacheEntry | None, list[Action]]:
+        """A MAG that does not serve the MN any more has de-registered it; the entry if that changes it, and actions."""
+        return None, []
+
     def released(self, bce: BindingCacheEntry, now: float) -> BindingCacheEntry:
         """The entry when no MAG has it any more: it waits for its deletion, or for the MN (section 5.3.5)."""
         expires = now + self._min_delay_before_bce_delete
