@@ -181,13 +181,13 @@ class Node:
         *,
         output: Path,
         errors: Path,
-        niceness: int = 0,
+        policy: int = os.SCHED_OTHER,
         environment: dict[str, str] | None = None,
     ) -> Process:
         """Start a program, with more in its environment; its standard output and error go to files."""
 
         def program() -> NoReturn:
-            os.nice(niceness)
+            os.sched_setscheduler(0, policy, os.sched_param(0))
             _call("prctl", _PR_SET_TIMERSLACK, 1)
             os.execvpe(argv[0], list(argv), os.environ | PLAIN | (environment or {}))
 

@@ -32,6 +32,7 @@ from common.errors import DataPlaneError
 SETTLE_S = 0.005  # far longer than a packet takes from one rule to the next
 MOST_ROUNDS = 200  # packets that come faster than they go would otherwise keep us here
 LAST_ROUNDS = 4
+PRIORITY = 3  # of real time, while a gate is opened: above what may be given to ksoftirqd; see LimitRTPRIO in systemd/
 BINDS_PER_CALL = 64  # their answers must have room in the socket
 
 
@@ -211,7 +212,7 @@ def _undisturbed() -> Iterator[None]:
     """Meanwhile no ordinary process takes this one's processor; where that is not allowed, it may."""
     policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     except PermissionError:
         yield
         return
