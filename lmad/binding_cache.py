@@ -3,14 +3,13 @@
 Entries are frozen; a change is `replace` and `put`. States and the moves between them are the table below.
 """
 
-import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
-from math import inf
 from typing import Protocol, runtime_checkable
 
+from common.deadlines import Deadlines
 from common.mh.messages import AccessTechnologyType, MnId, Timestamp
 from common.records import Moment, Recorded
 
@@ -84,7 +83,7 @@ class BindingCache:
         self._owner: dict[IPv6Network, IPv6Network] = {}
         self._of_mn: dict[MnId, list[IPv6Network]] = {}
         self._at_mag: dict[IPv6Address, dict[IPv6Network, None]] = {}
-        self._deadlines: list[tuple[float, IPv6Network]] = []
+        self._deadlines: Deadlines[IPv6Network] = Deadlines()
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -129,10 +128,11 @@ class BindingCache:
                 self._owner[prefix] = bce.key
         self._place(before, bce)
         self._by_key[bce.key] = bce
-        heapq.heappush(self._deadlines, (bce.deadline, bce.key))
+        self._deadlines.set(bce.key, bce.deadline)
 
     def remove(self, bce: BindingCacheEntry) -> None:
         del self._by_key[bce.key]
+        self._deadlines.discard(bce.key)
         for prefix in bce.hnps:
             del self._owner[prefix]
         self._place(bce, None)
@@ -148,17 +148,16 @@ class BindingCache:
         else:
             self._place(after, before)
             self._by_key[before.key] = before
-            heapq.heappush(self._deadlines, (before.deadline, before.key))
+            self._deadlines.set(before.key, before.deadline)
 
     def deadline(self) -> float:
         """When the next entry needs attention; inf: none does."""
-        self._forget_stale()
-        return self._deadlines[0][0] if self._deadlines else inf
+        return self._deadlines.next()
 
     def due(self, now: float) -> Iterator[BindingCacheEntry]:
-        """The entries that need attention by `now`; the caller removes or replaces each before it asks for the next."""
-        while self.deadline() <= now:
-            yield self._by_key[self._deadlines[0][1]]
+        """The entries that need attention by `now`; the caller removes or replaces each."""
+        while (key := self._deadlines.due(now)) is not None:
+            yield self._by_key[key]
 
     def _place(self, before: BindingCacheEntry | None, after: BindingCacheEntry | None) -> None:
         """Which MAG it is at."""
@@ -171,12 +170,3 @@ class BindingCache:
                 del self._at_mag[before.proxy_coa]
         if after:
             self._at_mag.setdefault(after.proxy_coa, {})[after.key] = None
-
-    def _forget_stale(self) -> None:
-        heap = self._deadlines
-        while heap:
-            when, key = heap[0]
-            bce = self._by_key.get(key)
-            if bce is not None and bce.deadline == when:
-                return
-            heapq.heappop(heap)
