@@ -5,13 +5,13 @@ The checks and the lookup decide what kind of request it is; the four handlers b
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from ipaddress import IPv6Address
 
 from common.actions import Action, Forward, Note, Send
 from common.errors import DataPlaneError
+from common.frozen import replace
 from common.heartbeat import Heartbeats
-from common.mh.messages import Message, ProxyBindingUpdate, Status
+from common.mh.messages import Message, ProxyBindingUpdate, Status, Timestamp
 from lmad import answers
 from lmad.binding_cache import BindingCacheEntry, State
 from lmad.checks import Domain, Refusal, Request, last_sequence, verdict
@@ -186,7 +186,7 @@ class Registration:
                 yield from self._sessions.put(bce, late) if late else ()
                 yield from actions
             return
-        heard = self._heard(pbu, bce)
+        heard = replace(bce, sequence=pbu.sequence, timestamp=_latest(pbu, bce))
         after = self._scheme.deregistered(heard, pbu, now) if bce.state is State.REGISTERED else heard
         if isinstance(after, Refusal):
             yield from self._refused(request, after)
@@ -214,7 +214,9 @@ class Registration:
         lifetime = min(pbu.lifetime, self._max_lifetime)
         assert pbu.access_technology is not None
         return replace(
-            self._heard(pbu, bce),
+            bce,
+            sequence=pbu.sequence,
+            timestamp=_latest(pbu, bce),
             state=State.REGISTERED,
             proxy_coa=request.coa,
             access_technology=pbu.access_technology,
@@ -224,12 +226,6 @@ class Registration:
             link_local=answers.link_local(pbu, bce),
         )
 
-    @staticmethod
-    def _heard(pbu: ProxyBindingUpdate, bce: BindingCacheEntry) -> BindingCacheEntry:
-        """A request that waited may be older than what it waited for."""
-        timestamp = max(pbu.timestamp, bce.timestamp or pbu.timestamp) if pbu.timestamp is not None else bce.timestamp
-        return replace(bce, sequence=pbu.sequence, timestamp=timestamp)
-
     def _refused(self, request: Request, refusal: Refusal) -> Iterator[Action]:
         yield Note(f"refused-{refusal.reason}", request.pbu.mn_id, request.source)
         yield self._refusal(request, refusal.status)
@@ -238,3 +234,8 @@ class Registration:
         late = status is Status.SEQUENCE_OUT_OF_WINDOW
         pba = answers.refused(request, status, last_sequence(request, self._cache) if late else None)
         return Send(request.source, self._scheme.answer(pba, request.asked))
+
+
+def _latest(pbu: ProxyBindingUpdate, bce: BindingCacheEntry) -> Timestamp | None:
+    """A request that waited may be older than what it waited for."""
+    return bce.timestamp if pbu.timestamp is None else max(pbu.timestamp, bce.timestamp or pbu.timestamp)

@@ -42,5 +42,8 @@ class AckBody:
 
 def body_of(message: UpdateBody | AckBody) -> dict[str, Any]:
     """The message's body alone, to make another message of it."""
-    kind = UpdateBody if isinstance(message, UpdateBody) else AckBody
-    return {field.name: getattr(message, field.name) for field in fields(kind)}
+    names = _UPDATE if isinstance(message, UpdateBody) else _ACK
+    return {name: getattr(message, name) for name in names}
+
+
+_UPDATE, _ACK = (tuple(field.name for field in fields(kind)) for kind in (UpdateBody, AckBody))

@@ -8,13 +8,13 @@ The order of packets hangs on the end marker: a message from the old MAG that ru
 It is the old MAG's answer (CR-ack) to the PBA of its de-registration, or its BRA, whichever comes first.
 """
 
-from dataclasses import replace
 from ipaddress import IPv6Address
 from math import inf
 from typing import Any
 
 from common.actions import Action, Forwarding, Note, Send, ToPeer
 from common.contexts import ContextRefused, Limits, nmag_address
+from common.frozen import replace
 from common.mh.messages import (
     AckFlag,
     BindingError,
@@ -92,7 +92,7 @@ class ContextReflector(Pmipv6):
 
     def deregistered(self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, now: float) -> BindingCacheEntry | Refusal:
         """Section 3.3: the Proxy BCE becomes a CCE."""
-        if not pbu.flags & UpdateFlag.CONTEXT:
+        if UpdateFlag.CONTEXT not in pbu.flags:
             return self.released(bce, now)
         self._speakers[bce.proxy_coa] = True
         try:
@@ -122,6 +122,7 @@ class ContextReflector(Pmipv6):
         if before is None or before.state is State.DEREGISTERED:
             return after
         coa, old = after.proxy_coa, handover_of(before)
+        resend_at = now + self.revocations.initial_delay
         if before.state is State.CONTEXT:
             assert old is not None
             closing = (old.closing | {old.pmag, *([old.nmag] if old.nmag else [])}) - {coa}
@@ -129,23 +130,24 @@ class ContextReflector(Pmipv6):
             strayed = self._forwards_to(old) and old.nmag in closing
             giver = old.nmag if strayed and old.nmag else old.pmag
             returning = self._strict and (old.returning or strayed)
-            handover = replace(old, giver=giver, returning=returning, closing=closing)
+            if not closing and not returning:
+                return replace(after, handover=None)
+            handover = replace(old, giver=giver, returning=returning, closing=closing, resend_at=resend_at, retries=0)
         elif before.proxy_coa != coa and before.proxy_coa in self._speakers:
             # No de-registration came before the nMAG's PBU. What is on its way to pMAG comes back all the same.
             pmag = before.proxy_coa
-            handover = Handover(pmag=pmag, giver=pmag, returning=self._strict, closing=frozenset({pmag}))
+            handover = Handover(
+                pmag=pmag, giver=pmag, returning=self._strict, closing=frozenset({pmag}), resend_at=resend_at
+            )
         else:
             return after
-        if not handover.closing and not handover.returning:
-            return replace(after, handover=None)
-        resend_at = now + self.revocations.initial_delay
-        return replace(after, handover=replace(handover, resend_at=resend_at, retries=0))
+        return replace(after, handover=handover)
 
     def acknowledge(
         self, pba: ProxyBindingAck, pbu: ProxyBindingUpdate, before: BindingCacheEntry | None, after: BindingCacheEntry
     ) -> ProxyBindingAck:
         """The flag is echoed; an nMAG that sets it has no context yet, and gets what there is."""
-        if not pbu.flags & UpdateFlag.CONTEXT:
+        if UpdateFlag.CONTEXT not in pbu.flags:
             return pba
         old = handover_of(before)
         contexts = old.contexts if old and before and before.state is State.CONTEXT and pbu.lifetime else ()
@@ -154,7 +156,7 @@ class ContextReflector(Pmipv6):
     def follow_up(
         self, before: BindingCacheEntry | None, after: BindingCacheEntry, pbu: ProxyBindingUpdate
     ) -> list[Action]:
-        if pbu.flags & UpdateFlag.CONTEXT:
+        if UpdateFlag.CONTEXT in pbu.flags:
             self._speakers[after.proxy_coa] = True
         handover, old = handover_of(after), handover_of(before)
         if handover is None or before is None or (handover is old and after.state is before.state):
@@ -162,7 +164,7 @@ class ContextReflector(Pmipv6):
         if after.state is State.CONTEXT:
             return self._reflect(after, handover)
         actions: list[Action] = []
-        if pbu.flags & UpdateFlag.CONTEXT and old and before.state is State.CONTEXT:
+        if UpdateFlag.CONTEXT in pbu.flags and old and before.state is State.CONTEXT:
             actions += [Send(after.proxy_coa, part) for part in old.continuations]
         return actions + self._revoke(after, handover)
 
@@ -207,7 +209,7 @@ class ContextReflector(Pmipv6):
 
     def late(self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, source: IPv6Address, now: float) -> Change:
         """That MAG keeps a context that nobody will ask for: it is revoked."""
-        if not pbu.flags & UpdateFlag.CONTEXT or bce.state is not State.REGISTERED:
+        if UpdateFlag.CONTEXT not in pbu.flags or bce.state is not State.REGISTERED:
             return None, []
         old = handover_of(bce) or Handover(pmag=source, giver=source, returning=False)
         resend_at = now + self.revocations.initial_delay

@@ -6,12 +6,13 @@ PBU tells nMAG of the MN. nMAG's own PBU, once the MN is there, makes the bindin
 ends as a de-registered one does. Nothing is ever held here.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 from math import inf
 from typing import Any
 
 from common.actions import Action, Note, Send
+from common.frozen import replace
 from common.mh.bodies import body_of
 from common.mh.messages import (
     BindingError,

@@ -3,11 +3,12 @@
 The base of every scheme: what another one does differently it overrides here, and nowhere else.
 """
 
-from dataclasses import replace
+from functools import cache
 from ipaddress import IPv6Address
 from typing import Any
 
 from common.actions import Action, Drop, Forwarding, ToPeer
+from common.frozen import replace
 from common.mh.messages import Message, ProxyBindingAck, ProxyBindingUpdate
 from common.records import Table
 from common.revocation import Revocations
@@ -44,7 +45,7 @@ class Pmipv6:
 
     def forwarding(self, bce: BindingCacheEntry) -> Forwarding:
         """How the kernel treats the session's packets; a function of the entry alone."""
-        return Forwarding(ToPeer(bce.proxy_coa) if bce.state is State.REGISTERED else Drop())
+        return _to(bce.proxy_coa) if bce.state is State.REGISTERED else _NOWHERE
 
     def deregistered(self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, now: float) -> BindingCacheEntry | Refusal:
         """The entry after a valid de-registration (section 5.3.5), or a refusal."""
@@ -104,3 +105,11 @@ class Pmipv6:
     def expired(self, bce: BindingCacheEntry, now: float) -> tuple[BindingCacheEntry, list[Action]]:
         """A deadline of the entry's `handover` has come."""
         return replace(bce, handover=None), []
+
+
+_NOWHERE = Forwarding(Drop())
+
+
+@cache  # of as many as there are MAGs, and made at every handover
+def _to(mag: IPv6Address) -> Forwarding:
+    return Forwarding(ToPeer(mag))
