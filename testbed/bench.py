@@ -54,6 +54,7 @@ def _phases(place: Place) -> Iterable[Row]:
 BENCHMARKS: dict[str, Callable[[Place], Iterable[Row]]] = {
     "codec": lambda _: bench_core.codec(),
     "handovers": lambda _: bench_core.handovers(),
+    "memory": lambda _: bench_core.memory(),
     "store": lambda _: bench_store.store(),
     "hold": _on_a_kernel("hold_rows"),
     "forwarding": _on_a_kernel("forwarding_rows"),
