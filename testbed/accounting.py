@@ -6,7 +6,8 @@ announcement (what left later can still be on its way then), to SETTLE after bot
 through the nMAG, or to the next handover's window, whichever comes first.
 
 - lost on air: put where no one could hear it. Uplink: it left the MN while no MAG had it, and no MAG's access interface
-  saw it. Downlink: it left the access interface of a MAG that no longer had the MN.
+  saw it. Downlink: it left the access interface of a MAG that no longer had the MN, or was given to that one before
+  the MAG noticed.
 - lost: every other packet that never arrived.
 - duplicated: arrivals of a packet after its first one.
 - reordered: first arrivals behind one with a higher number (RFC 4737, Type-P-Reordered).
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise, zip_longest
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from testbed.observations import DOWNLINK, Arrival, Flow
 from testbed.run_directory import Move
@@ -114,7 +115,26 @@ class Fates(NamedTuple):
     lost_on_air: set[int]
 
 
-def fates_of(flow: Flow, direction: str, moves: Sequence[Move], attaches_ns: Mapping[str, Sequence[int]]) -> Fates:
+class Noticed(NamedTuple):
+    """When each MAG noticed that the MN had come, and that it had left, in the order of time."""
+
+    came_ns: Mapping[str, Sequence[int]]
+    left_ns: Mapping[str, Sequence[int]]
+
+    @classmethod
+    def of(cls, journals: Mapping[str, Sequence[Mapping[str, Any]]], mn_id: str) -> Self:
+        """From what every MAG noted."""
+
+        def moments(name: str) -> dict[str, list[int]]:
+            return {
+                node: [event["t_ns"] for event in journal if event["event"] == name and event.get("mn_id") == mn_id]
+                for node, journal in journals.items()
+            }
+
+        return cls(moments("attached"), moments("detached"))
+
+
+def fates_of(flow: Flow, direction: str, moves: Sequence[Move], noticed: Noticed) -> Fates:
     first_arrivals: dict[int, int] = {}
     duplicated: list[int] = []
     reordered: list[int] = []
@@ -131,21 +151,18 @@ def fates_of(flow: Flow, direction: str, moves: Sequence[Move], attaches_ns: Map
         highest = max(highest, number)
     missing = flow.sent.keys() - first_arrivals
     heard_by_none = (
-        _sent_to_no_mn(flow, moves, missing)
+        _sent_to_no_mn(flow, moves, noticed, missing)
         if direction == DOWNLINK
-        else _sent_to_no_mag(flow, moves, attaches_ns, missing)
+        else _sent_to_no_mag(flow, moves, noticed, missing)
     )
     return Fates(first_arrivals, duplicated, reordered, heard_by_none)
 
 
 def account(
-    flow: Flow, direction: str, windows: Sequence[Window], attaches_ns: Mapping[str, Sequence[int]]
+    flow: Flow, direction: str, windows: Sequence[Window], noticed: Noticed
 ) -> tuple[list[Counts], Counts, Counts]:
-    """One MN's packets in one direction: by window, outside all windows, and in all.
-
-    `attaches_ns` is when each MAG noticed that the MN had come, in the order of time.
-    """
-    fates = fates_of(flow, direction, [window.move for window in windows], attaches_ns)
+    """One MN's packets in one direction: by window, outside all windows, and in all."""
+    fates = fates_of(flow, direction, [window.move for window in windows], noticed)
     by_window, outside = [Counts() for _ in windows], Counts()
     starts = [window.start_ns for window in windows]
 
@@ -177,15 +194,22 @@ def account(
     return by_window, outside, total
 
 
-def _sent_to_no_mn(flow: Flow, moves: Sequence[Move], missing: set[int]) -> set[int]:
-    return {
+def _sent_to_no_mn(flow: Flow, moves: Sequence[Move], noticed: Noticed, missing: set[int]) -> set[int]:
+    """What a MAG's access interface sent after the MN had gone, or was given before the MAG noticed.
+
+    From a link without carrier nothing leaves any more. Until that is noticed, it is the link's doing; then the MAG's.
+    """
+    left = {
         packet.number for packet in flow.access if packet.number in missing and _gone(moves, packet.mag, packet.t_ns)
     }
+    for move in moves:
+        unnoticed_ns = next((t_ns for t_ns in noticed.left_ns.get(move.pmag, ()) if t_ns >= move.detach_ns), 0)
+        given = flow.offered[bisect_left(flow.offered, (move.detach_ns,)) : bisect_left(flow.offered, (unnoticed_ns,))]
+        left |= {packet.number for packet in given if packet.mag == move.pmag and packet.number in missing}
+    return left
 
 
-def _sent_to_no_mag(
-    flow: Flow, moves: Sequence[Move], attaches_ns: Mapping[str, Sequence[int]], missing: set[int]
-) -> set[int]:
+def _sent_to_no_mag(flow: Flow, moves: Sequence[Move], noticed: Noticed, missing: set[int]) -> set[int]:
     """What left the MN between a detach and the moment when the nMAG had carrier, and was heard nowhere.
 
     The kernel gives carrier a little after the radio has asked for it, so the nMAG's notice counts where it is later.
@@ -193,8 +217,8 @@ def _sent_to_no_mag(
     absences = []
     for move, following in zip_longest(moves, moves[1:]):
         until_ns = following.detach_ns if following else _NEVER_NS
-        noticed = (t_ns for t_ns in attaches_ns.get(move.nmag, ()) if move.detach_ns <= t_ns < until_ns)
-        absences.append((move.detach_ns, max(move.attach_ns, move.attach_done_ns, next(noticed, 0))))
+        came = (t_ns for t_ns in noticed.came_ns.get(move.nmag, ()) if move.detach_ns <= t_ns < until_ns)
+        absences.append((move.detach_ns, max(move.attach_ns, move.attach_done_ns, next(came, 0))))
     unheard = missing - {packet.number for packet in flow.access}
     return {
         number for number in unheard if any(start_ns <= flow.sent[number] < end_ns for start_ns, end_ns in absences)

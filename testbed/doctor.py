@@ -84,6 +84,10 @@ _ABILITIES = (
         "nft fib",
         "nft 'table ip6 probe { chain c { type filter hook prerouting priority 0; fib saddr oif missing drop; }; }'",
     ),
+    (
+        "nft egress",
+        "nft 'table netdev probe { chain c { type filter hook egress devices = { lo } priority 0; dup to lo; }; }'",
+    ),
     ("nft queue", "nft 'table ip6 probe { chain c { type filter hook prerouting priority 0; queue num 1; }; }'"),
     ("nfnetlink_queue", "modprobe -q nfnetlink_queue || :; test -e /proc/net/netfilter/nfnetlink_queue"),
 )

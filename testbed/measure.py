@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from testbed.accounting import Counts, account, longest_silence_ns, windows_of
+from testbed.accounting import Counts, Noticed, account, longest_silence_ns, windows_of
 from testbed.checks import iperf3_of, ping_of
 from testbed.observations import DIRECTIONS, LMA, Observations, observe
 from testbed.phases import phases_of
@@ -70,10 +70,7 @@ def _of_mobile_node(
     own_journals = {
         node: [event for event in journal if event.get("mn_id") == mn_id] for node, journal in journals.items()
     }
-    attaches_ns = {
-        node: [event["t_ns"] for event in journal if event["event"] == "attached"]
-        for node, journal in own_journals.items()
-    }
+    noticed = Noticed.of(journals, mn_id)
     signals = as_sent(seen.signals_about(mn_id), run, own_journals)
     handovers: list[dict[str, Any]] = [
         {
@@ -91,7 +88,7 @@ def _of_mobile_node(
     ]
     measured = _Measured(handovers, {}, {})
     for direction, flow in flows.items():
-        by_window, outside, total = account(flow, direction, windows, attaches_ns)
+        by_window, outside, total = account(flow, direction, windows, noticed)
         measured.outside[direction], measured.totals[direction] = outside, total
         for handover, window, counts in zip(handovers, windows, by_window, strict=True):
             served = window.first.get(direction) is not None

@@ -78,14 +78,14 @@ def uninterrupted() -> Iterator[None]:
         os.sched_setscheduler(0, policy, parameters)
 
 
-def first_come_first_served() -> None:
-    """From now on this process runs before all others but those that are like it, and after those that woke earlier.
+def first_come_first_served(pid: int = 0) -> None:
+    """From now on a process (this one) runs before all others but those like it, and after those that woke earlier.
 
     The lab's nodes share a processor. By the common policy who waits for whom depends on all that they did before, and
     so differs from run to run.
     """
     policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # what is started meanwhile is as any other
-    os.sched_setscheduler(0, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
+    os.sched_setscheduler(pid, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
 
 
 class Process:
@@ -117,8 +117,13 @@ class Process:
             os.kill(self.pid, number)
 
     def resume(self, at_ns: int) -> None:
-        """Have it go on, after SIGSTOP, at a moment by CLOCK_REALTIME; return when it has had the processor."""
+        """Have it go on, after SIGSTOP, at a moment by CLOCK_REALTIME; return when it has had the processor.
+
+        From then on it is served first come first: what it sends, it sends when its timer says.
+        """
         with uninterrupted():
+            if not self.ended():
+                first_come_first_served(self.pid)
             sleep_until(at_ns)
             self.signal(SIGCONT)
             time.sleep(_REACTION_S)  # else it would have to share the processor with this process

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from common.errors import MalformedMessage
 from common.mh.messages import Message
 from testbed.fragments import Fragments
+from testbed.mirror import COPIES
 from testbed.pcap import ipv6_frames
 from testbed.run_directory import PREFIX_OCTETS, MeasurementError, RunDirectory
 
@@ -46,11 +47,15 @@ class OnAccessLink(NamedTuple):
 
 @dataclass
 class Flow:
-    """One MN's test packets in one direction, by their number; `arrivals` has every copy, in the receiver's order."""
+    """One MN's test packets in one direction, by their number; `arrivals` has every copy, in the receiver's order.
+
+    `offered` has what a MAG gave to its access link, whether or not the link took it (`mirror.py`).
+    """
 
     port: int
     sent: dict[int, int] = field(default_factory=dict)  # number -> when it left the sender's interface, ns
     access: list[OnAccessLink] = field(default_factory=list)
+    offered: list[OnAccessLink] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
     stream: tuple[int, int] | None = None  # source and destination port
 
@@ -75,6 +80,9 @@ class Flow:
 
     def cross(self, t_ns: int, number: int, _: tuple[int, int], mag: str) -> None:
         self.access.append(OnAccessLink(t_ns, number, mag))
+
+    def offer(self, t_ns: int, number: int, _: tuple[int, int], mag: str) -> None:
+        self.offered.append(OnAccessLink(t_ns, number, mag))
 
     def arrive(self, t_ns: int, number: int, _: tuple[int, int], __: str) -> None:
         self.arrivals.append(Arrival(t_ns, number))
@@ -134,6 +142,7 @@ def observe(run: RunDirectory) -> Observations:
     seen.signals.sort(key=lambda signal: signal.t_ns)
     for flow in seen.flows.values():
         flow.access.sort()
+        flow.offered.sort()
     return seen
 
 
@@ -171,6 +180,7 @@ def _points(run: RunDirectory, node: str, seen: Observations) -> dict[tuple[int,
         elif node in mn.access:
             look(interfaces.index(mn.access[node]), True, name, DOWNLINK, lambda flow: flow.cross)
             look(interfaces.index(mn.access[node]), False, name, UPLINK, lambda flow: flow.cross)
+            look(interfaces.index(COPIES), True, name, DOWNLINK, lambda flow: flow.offer)
     return points
 
 

@@ -23,6 +23,7 @@ from testbed.announcement import Announcer, Departure
 from testbed.capture import Capture, capture_all, stop_all
 from testbed.lab import Lab
 from testbed.load import Flows, Traffic
+from testbed.mirror import COPIES, mirror
 from testbed.node import LabError, Node, now_ns, sleep_until, wait_until
 from testbed.topology import MAX_PREFIXES, Impairment
 from testbed.traffic import Load
@@ -213,14 +214,17 @@ class _Run:
 
     def _capture(self, visible: dict[str, Node], logs: Path) -> list[Capture]:
         directory = self._records / "captures"
+        access = {mn.access_interface for mn in self._lab.topology.mns}
+        for mag in self._lab.topology.mags:
+            mirror(self._lab.nodes[mag], access)
         if self._whole_captures:
             return capture_all(visible, set(self._mns), directory, logs, {})
-        # Mobility headers, and on a MAG what crosses its access links.
+        # Mobility headers, and on a MAG what crosses its access links, and what it put on them.
         signalling = "ip6 proto 135 or ip6 proto 44"
         only = {"lma": signalling}
         for mag in self._lab.topology.mags:
-            access = {mn.access_interface for mn in self._lab.topology.mns}
-            indexes = [index for index, name in self._lab.network.interfaces(mag).items() if name in access]
+            wanted = {*access, COPIES}
+            indexes = [index for index, name in self._lab.network.interfaces(mag).items() if name in wanted]
             only[mag] = " or ".join([signalling, *(f"ifindex {index}" for index in indexes)])
         seen = {name: node for name, node in visible.items() if name != "inet"}
         return capture_all(seen, set(self._mns), directory, logs, only)

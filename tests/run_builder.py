@@ -21,14 +21,14 @@ ADDRESSES = {
 }
 INTERFACES = {
     "lma": {1: "lo", 2: "core", 9: "pm1"},
-    "mag1": {1: "lo", 2: "core", 9: "pm1", 21: "acc-mn", 22: "acc-mn2"},
-    "mag2": {1: "lo", 2: "core", 9: "pm1", 21: "acc-mn", 22: "acc-mn2"},
-    "mag3": {1: "lo", 2: "core", 9: "pm1", 21: "acc-mn", 22: "acc-mn2"},
+    "mag1": {1: "lo", 2: "core", 9: "pm1", 21: "acc-mn", 22: "acc-mn2", 23: "copies"},
+    "mag2": {1: "lo", 2: "core", 9: "pm1", 21: "acc-mn", 22: "acc-mn2", 23: "copies"},
+    "mag3": {1: "lo", 2: "core", 9: "pm1", 21: "acc-mn", 22: "acc-mn2", 23: "copies"},
     "cn": {1: "lo", 2: "eth0"},
     "mn": {1: "lo", 31: "eth0", 32: "port1"},
     "mn2": {1: "lo", 31: "eth0", 32: "port1"},
 }
-CORE, TUNNEL, ETH0 = 2, 9, 31
+CORE, TUNNEL, COPIES, ETH0 = 2, 9, 23, 31
 ACCESS = {"mn": 21, "mn2": 22}
 PORTS = {"mn": (5201, 5202), "mn2": (5203, 5204)}  # downlink, uplink
 HNP = {"mn": "2001:db8:1000::/64", "mn2": "2001:db8:1000:1::/64"}
@@ -98,14 +98,24 @@ class RunBuilder:
         )
 
     def downlink(
-        self, number: int, sent: int, *, mag: str = "", crossed: int = 0, arrived: int = 0, mn: str = "mn"
+        self,
+        number: int,
+        sent: int,
+        *,
+        mag: str = "",
+        offered: int = 0,
+        crossed: int = 0,
+        arrived: int = 0,
+        mn: str = "mn",
     ) -> None:
-        """A packet of CN; it gets as far as moments are given."""
+        """A packet of CN; it gets as far as moments are given. What crossed an access link was offered to it."""
         packet = iperf3_packet(mn, "downlink", number)
         if sent:
             self.frame("cn", sent, CORE, packet, outgoing=True)
+        if offered or crossed:
+            self.frame(mag, (offered or crossed) - 1000, TUNNEL, packet, outgoing=False)
+            self.frame(mag, offered or crossed, COPIES, packet, outgoing=True)
         if crossed:
-            self.frame(mag, crossed - 1000, TUNNEL, packet, outgoing=False)
             self.frame(mag, crossed, ACCESS[mn], packet, outgoing=True)
         if arrived:
             self.frame(mn, arrived - 500, 32, packet, outgoing=False)  # at the port of a bridge, which must not count

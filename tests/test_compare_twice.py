@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.vm
 
-TOLERANCE_US = {"pmipv6": 50.0, "context-reflector": 250.0}  # by docs/compare.md
+TOLERANCE_US = {"pmipv6": 50.0, "context-reflector": 100.0}  # by docs/compare.md
 SWEEP = (
     *("--schemes", "pmipv6,context-reflector", "--modes", "reactive", "--rtt", "10", "--l2", "50", "--rate", "200"),
     *("--context-size", "64", "--base-count", "3", "--jobs", "1", "--in-vm"),

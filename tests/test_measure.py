@@ -169,9 +169,12 @@ def test_downlink_lost_on_air_is_only_what_a_mag_sent_after_the_mn_had_left_it(m
     run.downlink(6, 997 * MS)  # reached no access link: lost
     run.downlink(7, 998 * MS, mag="mag1", crossed=1001 * MS, arrived=1002 * MS)  # it did arrive
     run.downlink(8, 1060 * MS, mag="mag2", crossed=1066 * MS, arrived=1067 * MS)
+    run.downlink(9, 994 * MS, mag="mag1", offered=1000 * MS)  # mag1 does not know yet: on the air
+    run.downlink(11, 995 * MS, mag="mag1", offered=1005 * MS)  # the MAG knew: lost
+    run.downlink(10, 989 * MS, mag="mag1", offered=999 * MS)  # the link did not take it though the MN was there: lost
     run.uplink(1, 1070 * MS, mag="mag2", crossed=1071 * MS, arrived=1076 * MS)
     (handover,) = measured(run)["handovers"]
-    assert faults(handover["downlink"]) == {**NO_FAULTS, "lost": 3, "lost_on_air": 2}
+    assert faults(handover["downlink"]) == {**NO_FAULTS, "lost": 5, "lost_on_air": 3}
 
 
 def test_uplink_lost_on_air_is_only_what_left_the_mn_while_no_mag_had_it(measured: Measured) -> None:

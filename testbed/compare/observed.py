@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from testbed.accounting import Fates, Window, fates_of, windows_of
+from testbed.accounting import Fates, Noticed, Window, fates_of, windows_of
 from testbed.compare.document import Association, Extra, Held, Jitter, Observed, Redirected, Statistic, Way
 from testbed.compare.passages import CORE, Journey, Passage, journeys
 from testbed.observations import CN, DIRECTIONS, DOWNLINK, LMA, Flow, Observations, Signal, observe
@@ -113,24 +113,13 @@ class _Seen:
         for mn in run.mns:
             flows = {direction: self.flows[mn, direction] for direction in DIRECTIONS}
             self.windows[mn] = windows_of(run.moves_of(mn), flows, run.spec.rtt_ms)
-            attaches_ns = self._attaches_ns(mn)
+            noticed = Noticed.of({mag: run.journal(mag) for mag in run.mags()}, run.mns[mn].mn_id)
             for direction, flow in flows.items():
-                self.fates[mn, direction] = fates_of(flow, direction, run.moves_of(mn), attaches_ns)
+                self.fates[mn, direction] = fates_of(flow, direction, run.moves_of(mn), noticed)
 
     @property
     def one_way_ns(self) -> int:
         return round(self.run.spec.rtt_ms / 2 * 1e6)
-
-    def _attaches_ns(self, mn: str) -> dict[str, list[int]]:
-        mn_id = self.run.mns[mn].mn_id
-        return {
-            mag: [
-                event["t_ns"]
-                for event in self.run.journal(mag)
-                if event["event"] == "attached" and event.get("mn_id") == mn_id
-            ]
-            for mag in self.run.mags()
-        }
 
     def packets(self, mn: str, direction: str) -> Iterator[Packet]:
         """Of one flow, in the order in which they were sent."""

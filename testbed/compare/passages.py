@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator
 from typing import NamedTuple
 
 from common.dataplane import linux
+from testbed.mirror import COPIES
 from testbed.observations import DOWNLINK, LMA, UPLINK
 from testbed.pcap import ipv6_frames
 from testbed.run_directory import RunDirectory
@@ -123,7 +124,7 @@ class _Wanted:
 
 def _link(run: RunDirectory, node: str, interface: str) -> str | None:
     """What kind of link the interface is at; None for tunnels and the loopback interface."""
-    if interface == "lo" or interface.startswith(_TUNNELS):
+    if interface in ("lo", COPIES) or interface.startswith(_TUNNELS):
         return None
     if node in run.mns or any(mn.access.get(node) == interface for mn in run.mns.values()):
         return ACCESS

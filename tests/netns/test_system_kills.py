@@ -21,6 +21,7 @@ import pytest
 
 from common.dataplane.adoption import SETS
 from common.dataplane.tunnels import device_name
+from testbed.mirror import COPIES, mirror, unmirror
 from testbed.node import Node
 from testbed.topology import LMAA
 from testbed.visit import LabSpec
@@ -38,7 +39,6 @@ AROUND_S = ((BEGINS_S, 0.4), (0.4, 2.0))
 SETS_OF_SESSIONS = set(SETS) - {"waiting", "queue_of_link"}  # the gates of links that nobody is on are closed
 PORT = 7000
 ETH_P_ALL = 3
-COPIES = "copies"  # a device, and a table of nftables
 HEADERS = 48  # octets of IPv6 and UDP
 FOREVER_S = 60.0
 LASTING = ("uplink-not-from-serving-mag", "uplink-without-binding", "hold-bytes")
@@ -147,13 +147,8 @@ class Traffic:
 
         Copies, for what is put on a link without carrier reaches no socket that watches the link.
         """
-        devices = ", ".join(access)
-        rules = f"chain out {{ type filter hook egress devices = {{ {devices} }} priority 0; dup to {COPIES}; }}"
-        node.run(["ip", "link", "add", COPIES, "type", "dummy"])
-        self._undo.callback(node.run, ["ip", "link", "del", COPIES])
-        node.run(["ip", "link", "set", COPIES, "up"])
-        node.run(["nft", f"table netdev {COPIES} {{ {rules}; }}"])
-        self._undo.callback(node.run, ["nft", f"delete table netdev {COPIES}"])
+        mirror(node, access)
+        self._undo.callback(unmirror, node)
         taps = []
         for interface in (COPIES, *access):
             with node.inside():
