@@ -64,7 +64,8 @@ class Traffic:
         with Tap(self._lab.nodes["cn"], udp_to(port), outgoing=True) as tap:
             departures = tap.rhythm(interval_ns)
         with Tap(self._lab.nodes[first], udp_to(port), outgoing=False) as tap:
-            beat = tap.rhythm(interval_ns).shifted(_BEAT * interval_ns)
+            one_way_s = self._lab.topology.rtt_s / 2
+            beat = tap.rhythm(interval_ns, one_way_s).shifted(_BEAT * interval_ns)
         # From going on to packet 1: iperf3 sets its timer when it has read what it was told.
         reaction_ns = departures.at(1) - start_ns
         step_ns = interval_ns / (2 * len(self._flows))

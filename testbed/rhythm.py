@@ -87,12 +87,13 @@ class Tap:
                 require_alive()
         raise LabError(f"{what}: not within {timeout_s:g} s")
 
-    def rhythm(self, interval_ns: int) -> Rhythm:
+    def rhythm(self, interval_ns: int, within_s: float = 0.0) -> Rhythm:
         """That of iperf3's packets at this interval: watched without being in their way. Raises LabError if none pass.
 
-        Of a few packets the median counts: the odd one is late, because somebody else had the processor.
+        The first passes within that time. Of a few packets the median counts: the odd one is late, because somebody
+        else had the processor.
         """
-        time.sleep(SAMPLE * interval_ns / 1e9)
+        time.sleep(within_s + SAMPLE * interval_ns / 1e9)
         self._socket.setblocking(False)
         origins_ns: list[int] = []
         try:

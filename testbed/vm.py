@@ -45,8 +45,10 @@ _CONSOLE_TAIL = 8
 _WRITABLE = ("/var", "/tmp")  # besides what guest.sh lays over itself
 # The address layout fixed, no lines on the console but errors. What the kernel does for itself (in work queues) is put
 # aside at once for packets: as Debian sets it, one waits now and then, a tenth of a millisecond, for the end of that.
+# Who makes huge pages (khugepaged) would not be put aside.
 _KERNEL_OPTIONS = (
     *("nokaslr", "norandmaps", "tsc=reliable", "mitigations=off", "preempt=full"),
+    "transparent_hugepage=never",
     "module_blacklist=kvm,powernow_k8,acpi_cpufreq,libata,cdrom,psmouse,i2c_i801,lpc_ich,pcspkr,i6300esb,cryptd",
 )
 _VIRTUAL_CLOCK = (
