@@ -1,6 +1,6 @@
-"""What two MAGs have under way with each other about one MN under RFC 5949, and the messages that they make of it."""
+"""What two MAGs have under way with each other about one MN under RFC 5949, and what HI and HAck say of it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 from math import inf
 
@@ -14,9 +14,12 @@ from common.mh.messages import (
     HandoverInitiateFlag,
 )
 from common.records import Moment
-from magd.binding_update_list import BindingUpdateListEntry, State, unserved
+from magd.binding_update_list import BindingUpdateListEntry
 
 REFUSED = 128  # RFC 5949 section 6.1.2: codes from here on
+FORWARDING = HandoverInitiateFlag.PROXY | HandoverInitiateFlag.FORWARDING
+CONTEXT_ONLY = HandoverInitiateFlag.PROXY
+COMPLETED = HandoverInitiateCode.FORWARDING_COMPLETED
 Parts = tuple[tuple[ContextData, ...], ...]
 
 
@@ -33,6 +36,9 @@ class Exchange:
     @property
     def resend_at(self) -> float:
         return self.sent + self.timeout
+
+    def is_answered_by(self, source: IPv6Address, hack: HandoverAck) -> bool:
+        return (self.peer, self.hi.sequence) == (source, hack.sequence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +76,6 @@ def handover_of(entry: BindingUpdateListEntry | None) -> Handover | None:
     return entry.handover if entry and isinstance(entry.handover, Handover) else None
 
 
-def forwarded(entry: BindingUpdateListEntry, handover: Handover, present: bool) -> BindingUpdateListEntry:
-    gone = unserved(entry, State.FORWARDED)
-    return replace(gone, lifetime=entry.lifetime, present=present, restored=False, handover=handover)
-
-
-def bringing(hi: HandoverInitiate, parts: Parts) -> HandoverInitiate:
-    """The HI with the first of these parts of the context."""
-    code = HandoverInitiateCode.DEFAULT if len(parts) > 1 else HandoverInitiateCode.ALL_CONTEXT_TRANSFERRED
-    return replace(hi, code=code, contexts=parts[0])
-
-
 def answer_to(hi: HandoverInitiate, code: HandoverAckCode) -> HandoverAck:
     flags = HandoverAckFlag.PROXY
     if code < REFUSED:
@@ -89,6 +84,6 @@ def answer_to(hi: HandoverInitiate, code: HandoverAckCode) -> HandoverAck:
     return HandoverAck(sequence=hi.sequence, code=code, flags=flags, mn_id=hi.mn_id)
 
 
-def asked_part(hi: HandoverInitiate, option: int) -> int:
-    """Which part of the context a Context Request asks for: its data, one octet; without it the first."""
-    return next((request.data[0] for request in hi.requests or () if request.option == option and request.data), 0)
+def refuses(hack: HandoverAck) -> bool:
+    """One that has the prefixes has what it takes to serve the MN all the same."""
+    return hack.code >= REFUSED and not hack.hnps
