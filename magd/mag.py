@@ -1,8 +1,9 @@
 """The mobile access gateway, RFC 5213 section 6, without sockets, clocks or kernel.
 
 `attached`, `detached`, `solicited` and `heard` come from the attachment sources, `receive` from an LMA. State lies in
-the binding update list, whose only writer is `sessions.py`; `acknowledgement.py` decides what an answer of the LMA
-leads to. The scheme in `magd/handover` decides what a handover does to packets.
+the binding update list, whose only writer is `sessions.py`; `moves.py` decides what follows when an MN comes or goes,
+`acknowledgement.py` what an answer of the LMA leads to. The scheme in `magd/handover` decides what a handover does to
+packets.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,8 +20,9 @@ from magd.binding_update_list import SERVED, BindingUpdateListEntry, State, unse
 from magd.config import MagdConfig
 from magd.handover import SCHEMES
 from magd.handover.pmipv6 import Pmipv6
+from magd.moves import Moves
 from magd.numbering import Numbering
-from magd.profiles import Profile, Profiles
+from magd.profiles import Profiles
 from magd.sessions import Sessions
 
 
@@ -38,7 +40,7 @@ class MobileAccessGateway:
         self._mag = config.mag
         self._lmas = frozenset(config.lmas)
         self.anchors = Anchors(config.mag, self._scheme, restart_counter)
-        self._previous_mags: dict[MnId, IPv6Address] = {}
+        self._moves = Moves(config, self._scheme, self.sessions)
 
     def follow(self, config: MagdConfig, now: float) -> list[Action]:
         """Go on by another configuration; only what config.RELOADABLE lists may differ, and no new LMA.
@@ -47,10 +49,11 @@ class MobileAccessGateway:
         """
         known = Profiles(config)
         gone = [entry for entry in self.binding_update_list.values() if entry.present and not known.of(entry.mn_id)]
-        actions = [action for entry in gone for action in self._detached(entry, now)]
+        actions = [action for entry in gone for action in self._moves.detached(entry, now)]
         self._mag = config.mag
         self.profiles.follow(config)
         self.sessions.follow(config)
+        self._moves.follow(config)
         self._scheme.follow(config)
         return actions
 
@@ -66,13 +69,13 @@ class MobileAccessGateway:
     def link_up(self, interface: str, now: float) -> list[Action]:
         """The carrier came on an access link; on a link that belongs to one MN this is its attachment."""
         profile = self.profiles.on_link(interface)
-        return list(self._attached(profile, interface, now)) if profile else []
+        return list(self._moves.attached(profile, interface, now)) if profile else []
 
     def link_down(self, interface: str, now: float) -> list[Action]:
         """The carrier went: whoever was on this link has left."""
         self.profiles.forget_strangers(interface)
         gone = [entry for entry in self.binding_update_list.values() if entry.interface == interface]
-        actions = [action for entry in gone for action in self._detached(entry, now)]
+        actions = [action for entry in gone for action in self._moves.detached(entry, now)]
         return actions + self._scheme.idle(interface)
 
     def solicited(
@@ -88,7 +91,7 @@ class MobileAccessGateway:
             return [*actions, self.sessions.advertisement(entry)]
         if entry and entry.state in (State.REGISTERING, State.REFUSED) and entry.interface == interface:
             return actions  # 6.9.2: answered once registered
-        return [*actions, *self._attached(profile, interface, now)] if attach else actions
+        return [*actions, *self._moves.attached(profile, interface, now)] if attach else actions
 
     def heard(self, interface: str, ll_id: bytes, address: IPv6Address | None, now: float) -> list[Action]:
         """An MN said something on an access link: it is there (section 6.13)."""
@@ -99,7 +102,7 @@ class MobileAccessGateway:
         here = entry if entry and entry.present and entry.interface == interface else None
         back = entry is None and self.sessions.was_lost(ll_id)
         actions = list(self.sessions.heard(here, ll_id, address, now))
-        return [*actions, *self._attached(profile, interface, now)] if back else actions
+        return [*actions, *self._moves.attached(profile, interface, now)] if back else actions
 
     def attached(
         self, mn_id: MnId, interface: str, now: float, previous_mag: IPv6Address | None = None
@@ -109,17 +112,17 @@ class MobileAccessGateway:
         if profile is None:
             return [self._stranger(mn_id, interface)]
         if previous_mag:
-            self._previous_mags[mn_id] = previous_mag
-        return list(self._attached(profile, interface, now))
+            self._moves.previous_mags[mn_id] = previous_mag
+        return list(self._moves.attached(profile, interface, now))
 
     def expected(self, mn_id: MnId, previous_mag: IPv6Address) -> list[Action]:
         """Should the MN come, it comes from that MAG: what a link layer may tell ahead of its carrier."""
-        self._previous_mags[mn_id] = previous_mag
+        self._moves.previous_mags[mn_id] = previous_mag
         return [Note("expected", mn_id, previous_mag)]
 
     def detached(self, mn_id: MnId, now: float) -> list[Action]:
         """The MN has left, with all its interfaces (section 6.9.1.4)."""
-        return [action for entry in self.binding_update_list.of(mn_id) for action in self._detached(entry, now)]
+        return [action for entry in self.binding_update_list.of(mn_id) for action in self._moves.detached(entry, now)]
 
     @property
     def predictive(self) -> bool:
@@ -128,20 +131,11 @@ class MobileAccessGateway:
 
     def can_announce(self, mn_id: MnId, nmag: IPv6Address | None) -> bool:
         """Whether `handover` would do anything."""
-        return any(True for _ in self._announced(mn_id, nmag))
+        return self._moves.can_announce(mn_id, nmag)
 
     def handover(self, mn_id: MnId, nmag: IPv6Address | None, now: float) -> list[Action]:
         """The MN is about to leave for that MAG: it is de-registered while it is still served."""
-        actions: list[Action] = []
-        for entry in self.binding_update_list.of(mn_id):
-            if entry.state in SERVED and (steps := self._scheme.prepared(entry, nmag, now)) is not None:
-                actions += [Note("handover-announced", mn_id, nmag), *self.sessions.steps(steps, now)]
-        if actions:
-            return actions
-        for entry, going in self._announced(mn_id, nmag):
-            actions.append(Note("handover-announced", mn_id, going.nmag))
-            actions += self.sessions.request(entry, going, 0, HandoffIndicator.UNKNOWN, now)
-        return actions or [Note("handover-not-announced", mn_id)]
+        return self._moves.announce(mn_id, nmag, now)
 
     # What the LMA, the clock and the kernel say.
 
@@ -203,63 +197,6 @@ class MobileAccessGateway:
         self.binding_update_list.store(replace(unserved(entry, State.REFUSED), hnps=(), handover=None))
         return [note, Forward(entry.mn_id, entry.hnps, None), *self.sessions.farewell(entry, entry.hnps, now)]
 
-    def _attached(self, profile: Profile, interface: str, now: float) -> Iterator[Action]:
-        mn_id = profile.mn_id
-        entry = self.binding_update_list.get(mn_id, profile.ll_id)
-        if entry and entry.state in SERVED:
-            if entry.interface != interface:  # another access link of this MAG: nothing that the LMA need know
-                yield from self.sessions.store(entry, replace(entry, interface=interface, probe=None))
-            yield self.sessions.advertisement(entry)
-            return
-        if entry and entry.state is State.REGISTERING and entry.interface == interface:
-            return
-        if entry and entry.state is State.FORWARDED and entry.present and entry.interface == interface:
-            return  # it has not left yet
-        yield Note("attached", mn_id, detail=interface)
-        if profile.ll_id:
-            yield from self.sessions.heard(None, profile.ll_id, None, now)
-        previous_mag = self._previous_mags.pop(mn_id, None)
-        new = BindingUpdateListEntry(
-            mn_id=mn_id,
-            mn_ll_id=profile.ll_id,
-            interface=interface,
-            lma=profile.lma,
-            timestamp=entry.timestamp if entry else None,
-            sequence=entry.sequence if entry else None,
-        )
-        if (steps := self._scheme.arrived(entry, new, previous_mag, now)) is not None:
-            yield from self.sessions.steps(steps, now)
-            return
-        if entry and (known := self._scheme.resumed(entry)):
-            back = replace(
-                unserved(known, State.REGISTERING),
-                interface=interface,
-                present=True,
-                nmag=None,
-                lifetime=known.lifetime,
-            )
-            handoff = HandoffIndicator.BETWEEN_MAGS if entry.state is State.AWAITED else HandoffIndicator.UNKNOWN
-            yield from self.sessions.request(entry, back, self._mag.lifetime, handoff, now)
-            yield self.sessions.advertisement(back)
-            return
-        yield from self.sessions.request(entry, new, self._mag.lifetime, HandoffIndicator.UNKNOWN, now)
-
-    def _detached(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
-        if not entry.present:
-            return
-        yield Note("detached", entry.mn_id, detail=entry.interface)
-        if entry.state in (State.DEREGISTERING, State.LEFT, State.FORWARDED):  # announced, and now it has happened
-            yield from self.sessions.store(entry, replace(entry, present=False))
-            return
-        if entry.state is State.REFUSED:
-            yield from self.sessions.remove(entry)
-            return
-        if (steps := self._scheme.left(entry, now)) is not None:
-            yield from self.sessions.steps(steps, now)
-            return
-        gone = replace(unserved(entry, State.DEREGISTERING), present=False, lifetime=entry.lifetime, handover=None)
-        yield from self.sessions.request(entry, gone, 0, HandoffIndicator.UNKNOWN, now)
-
     def _acknowledged(
         self, source: IPv6Address, pba: ProxyBindingAck, entry: BindingUpdateListEntry | None, now: float
     ) -> Iterator[Action]:
@@ -309,7 +246,7 @@ class MobileAccessGateway:
                 return
             yield Note("unreachable", entry.mn_id, detail=f"{entry.interface}: no answer to neighbour solicitations")
             self.sessions.lose(entry.mac)
-            yield from self._detached(entry, now)
+            yield from self._moves.detached(entry, now)
         elif entry.advertise_at <= now:
             yield from self.sessions.advertise(entry, now)
         elif not self.sessions.is_there(entry, now) and (look := self.sessions.probe(entry, now)) is not None:
@@ -334,14 +271,6 @@ class MobileAccessGateway:
             yield from unexpected(source, message)
         else:
             yield from self.sessions.steps(steps, now)
-
-    def _announced(
-        self, mn_id: MnId, nmag: IPv6Address | None
-    ) -> Iterator[tuple[BindingUpdateListEntry, BindingUpdateListEntry]]:
-        """Each interface's entry that is served, and what becomes of it when the MN is said to leave."""
-        for entry in self.binding_update_list.of(mn_id):
-            if entry.state in SERVED and (going := self._scheme.announced(entry, nmag)):
-                yield entry, going
 
     def _meant(self, message: Message, mn_id: MnId | None) -> BindingUpdateListEntry | None:
         """The entry that a message is about: of that interface, or with those prefixes, or the MN's only one."""

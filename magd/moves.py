@@ -1,0 +1,109 @@
+"""An MN comes, goes, or is about to go (RFC 5213 sections 6.9.1.1 and 6.9.1.4): what the scheme says, or RFC 5213."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv6Address
+
+from common.actions import Action, Note
+from common.mh.messages import HandoffIndicator, MnId
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, State, unserved
+from magd.config import MagdConfig
+from magd.handover.pmipv6 import Pmipv6
+from magd.profiles import Profile
+from magd.sessions import Sessions
+
+
+class Moves:
+    """`previous_mags`: whence an MN comes that is to come, as far as a link layer said so."""
+
+    def __init__(self, config: MagdConfig, scheme: Pmipv6, sessions: Sessions) -> None:
+        self.previous_mags: dict[MnId, IPv6Address] = {}
+        self._scheme = scheme
+        self._sessions = sessions
+        self.follow(config)
+
+    def follow(self, config: MagdConfig) -> None:
+        """Go on by another configuration."""
+        self._lifetime = config.mag.lifetime
+
+    def attached(self, profile: Profile, interface: str, now: float) -> Iterator[Action]:
+        mn_id = profile.mn_id
+        entry = self._sessions.list.get(mn_id, profile.ll_id)
+        if entry and entry.state in SERVED:
+            if entry.interface != interface:  # another access link of this MAG: nothing that the LMA need know
+                yield from self._sessions.store(entry, replace(entry, interface=interface, probe=None))
+            yield self._sessions.advertisement(entry)
+            return
+        if entry and entry.state is State.REGISTERING and entry.interface == interface:
+            return
+        if entry and entry.state is State.FORWARDED and entry.present and entry.interface == interface:
+            return  # it has not left yet
+        yield Note("attached", mn_id, detail=interface)
+        if profile.ll_id:
+            yield from self._sessions.heard(None, profile.ll_id, None, now)
+        previous_mag = self.previous_mags.pop(mn_id, None)
+        new = BindingUpdateListEntry(
+            mn_id=mn_id,
+            mn_ll_id=profile.ll_id,
+            interface=interface,
+            lma=profile.lma,
+            timestamp=entry.timestamp if entry else None,
+            sequence=entry.sequence if entry else None,
+        )
+        if (steps := self._scheme.arrived(entry, new, previous_mag, now)) is not None:
+            yield from self._sessions.steps(steps, now)
+            return
+        if entry and (known := self._scheme.resumed(entry)):
+            back = replace(
+                unserved(known, State.REGISTERING),
+                interface=interface,
+                present=True,
+                nmag=None,
+                lifetime=known.lifetime,
+            )
+            handoff = HandoffIndicator.BETWEEN_MAGS if entry.state is State.AWAITED else HandoffIndicator.UNKNOWN
+            yield from self._sessions.request(entry, back, self._lifetime, handoff, now)
+            yield self._sessions.advertisement(back)
+            return
+        yield from self._sessions.request(entry, new, self._lifetime, HandoffIndicator.UNKNOWN, now)
+
+    def detached(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
+        if not entry.present:
+            return
+        yield Note("detached", entry.mn_id, detail=entry.interface)
+        if entry.state in (State.DEREGISTERING, State.LEFT, State.FORWARDED):  # announced, and now it has happened
+            yield from self._sessions.store(entry, replace(entry, present=False))
+            return
+        if entry.state is State.REFUSED:
+            yield from self._sessions.remove(entry)
+            return
+        if (steps := self._scheme.left(entry, now)) is not None:
+            yield from self._sessions.steps(steps, now)
+            return
+        gone = replace(unserved(entry, State.DEREGISTERING), present=False, lifetime=entry.lifetime, handover=None)
+        yield from self._sessions.request(entry, gone, 0, HandoffIndicator.UNKNOWN, now)
+
+    def can_announce(self, mn_id: MnId, nmag: IPv6Address | None) -> bool:
+        """Whether `announce` would do anything."""
+        return any(True for _ in self._announced(mn_id, nmag))
+
+    def announce(self, mn_id: MnId, nmag: IPv6Address | None, now: float) -> list[Action]:
+        """The MN is about to leave for that MAG: it is de-registered while it is still served."""
+        actions: list[Action] = []
+        for entry in self._sessions.list.of(mn_id):
+            if entry.state in SERVED and (steps := self._scheme.prepared(entry, nmag, now)) is not None:
+                actions += [Note("handover-announced", mn_id, nmag), *self._sessions.steps(steps, now)]
+        if actions:
+            return actions
+        for entry, going in self._announced(mn_id, nmag):
+            actions.append(Note("handover-announced", mn_id, going.nmag))
+            actions += self._sessions.request(entry, going, 0, HandoffIndicator.UNKNOWN, now)
+        return actions or [Note("handover-not-announced", mn_id)]
+
+    def _announced(
+        self, mn_id: MnId, nmag: IPv6Address | None
+    ) -> Iterator[tuple[BindingUpdateListEntry, BindingUpdateListEntry]]:
+        """Each interface's entry that is served, and what becomes of it when the MN is said to leave."""
+        for entry in self._sessions.list.of(mn_id):
+            if entry.state in SERVED and (going := self._scheme.announced(entry, nmag)):
+                yield entry, going
