@@ -11,7 +11,8 @@ from common.daemon import Shell, only_one, utc
 from common.dataplane.guard import Guard
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
-from common.dataplane.linux import LMA, LinuxDataPlane
+from common.dataplane.linux import LinuxDataPlane
+from common.dataplane.roles import LMA
 from common.journal import Journal
 from common.metrics import metrics
 from common.mh import codec

@@ -16,7 +16,8 @@ from common.daemon import Shell, only_one, utc
 from common.dataplane.access import Before
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
-from common.dataplane.linux import MAG, LinuxDataPlane
+from common.dataplane.linux import LinuxDataPlane
+from common.dataplane.roles import MAG
 from common.errors import ConfigError
 from common.journal import Journal
 from common.metrics import metrics

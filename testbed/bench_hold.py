@@ -16,7 +16,8 @@ from pathlib import Path
 from common.actions import Forward, Forwarding, ToAccess, ToPeer
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
-from common.dataplane.linux import LMA, MAG, LinuxDataPlane
+from common.dataplane.linux import LinuxDataPlane
+from common.dataplane.roles import LMA, MAG
 from common.mh.messages import MnId
 from testbed.bench_row import Progress, Row
 from testbed.node import Node, run, wait_until

@@ -1,7 +1,7 @@
 """A start that goes on with sessions of an earlier life: the kernel is brought to what is wanted of it, losing nothing.
 
-What is there and right stays as it is; the order of the rest is that of any change (linux.py): gates shut, then paths,
-then strays, then what was held.
+What is there and right stays as it is; the order of the rest is that of any change (sessions.py): gates shut, then
+paths, then strays, then what was held.
 """
 
 import errno

@@ -1,60 +1,36 @@
 """The Linux data plane: ip6tnl tunnels, routes, source rules, the packet filter, packets that wait.
 
-What a session has installed is remembered in `_sessions`; `_change` sends the difference, in an order that loses,
-doubles and reorders nothing. Tunnels, routes and the table carry the role's marks: at start whatever bears them and is
-not wanted goes, and nothing else is ever touched.
+Here is what there is once, from start to close; what each session has, and how that changes, is in `sessions.py`.
+Tunnels, routes and the table carry the role's marks: at start whatever bears them and is not wanted goes, and nothing
+else is ever touched.
 """
 
 import errno
 import time
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
-from itertools import chain
 from pathlib import Path
-from struct import pack
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from common.actions import Drop, Forward, Forwarding, ToPeer
-from common.dataplane import adoption, reconcile, routes, tunnels
+from common.actions import Forward
+from common.dataplane import reconcile, routes, tunnels
 from common.dataplane.access import AccessLinks, Before
-from common.dataplane.adoption import THERE
-from common.dataplane.elements import Element
 from common.dataplane.filter import Filter, lma_rules, mag_rules
-from common.dataplane.forwardings import access_of, key, peers_of, station_of
 from common.dataplane.guard import Guard
-from common.dataplane.hold import EXPIRED, HNP_LENGTH, Session
 from common.dataplane.keeping import Keep, Keeping, Watch
 from common.dataplane.netlink import RouteSocket
 from common.dataplane.paths import Paths, interface_index
 from common.dataplane.peers import PeerTunnels
 from common.dataplane.reconcile import EVERYTHING, Route, Rule
+from common.dataplane.roles import LMA, Role
 from common.dataplane.senders import Senders
-from common.dataplane.strays import Fate
+from common.dataplane.sessions import Sessions
 from common.dataplane.tunnels import device_name
 from common.errors import DataPlaneError
-from common.mh.messages import MnId
 
-GONE = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
 FORWARDING = Path("/proc/sys/net/ipv6/conf/all/forwarding")
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """The marks of one daemon: what bears them is its own. Its packet queues count from `first_queue`."""
-
-    name: str
-    device_prefix: str
-    protocol: int
-    first_queue: int
-    stray_reason: str
-
-
-LMA = Role("lmad", "pml", 213, 0x4000, "returned-without-context")
-MAG = Role("magd", "pmg", 214, 0x9000, "downlink-without-binding")
 
 
 class LinuxDataPlane:
@@ -90,15 +66,12 @@ class LinuxDataPlane:
         self._gives_back = keep is not None and keep.give_back
         self._neighbours = frozenset(neighbours)
         self._keeping: Keeping | None = None
-        self._sessions: dict[Session, Forwarding] = {}
-        self._names: dict[Session, MnId] = {}
-        self._session_of: dict[bytes, Session] = {}  # by the first 64 bits of a prefix
-        self._listed: dict[Session, frozenset[Element]] = {}
         self._peers = PeerTunnels(role.device_prefix, role.protocol)
-        self._paths = Paths(role.protocol, self._peers.indexes, self._peers.tables, local_routing=local_routing)
         self._table = f"context_reflector_{role.name}"
         self._filter = Filter(self._table)
         self._route_socket = RouteSocket()
+        paths = Paths(role.protocol, self._peers.indexes, self._peers.tables, local_routing=local_routing)
+        self._sessions = Sessions(role, paths, self._route_socket, self._peers.indexes, self._neighbours)
         self._access: AccessLinks | None = None
         self._ipr = IPRoute()
 
@@ -124,13 +97,12 @@ class LinuxDataPlane:
         self._route_socket.request([routes.attract(self._role.protocol, pool) for pool in self._pools])
         if self._keep:
             access = {name: interface_index(name) for name in self._access_interfaces}
-            judge = self._judge_early if self._role is MAG else self._judge_returned
-            self._keeping = Keeping(
+            self._sessions.keeping = self._keeping = Keeping(
                 self._table,
                 self._keep,
                 first=self._role.first_queue,
                 access=access,
-                judge=judge,
+                judge=self._sessions.judge,
                 stray_reason=self._role.stray_reason,
                 inherited=self._inherited,
             )
@@ -140,7 +112,8 @@ class LinuxDataPlane:
         elif self._guard:
             self._filter.set_peers(self._guard.peers)  # since these rules were made it may have followed another file
         if self._guard and self._guard.shared:
-            self._senders = Senders(self._table, {name: interface_index(name) for name in self._guard.shared})
+            links = {name: interface_index(name) for name in self._guard.shared}
+            self._sessions.senders = self._senders = Senders(self._table, links)
         return self._go_on(sessions)
 
     def reach(self, peers: Iterable[IPv6Address]) -> None:
@@ -159,23 +132,7 @@ class LinuxDataPlane:
 
     def apply(self, forward: Forward) -> None:
         """See DataPlane.apply."""
-        session, wanted = forward.hnps, forward.forwarding
-        for other in {self._session_of.get(key(hnp), session) for hnp in session} - {session}:
-            self._change(other, self._sessions.get(other), None)  # its prefixes are another session's now
-        before = self._sessions.get(session)
-        self._names[session] = forward.mn_id
-        try:
-            self._change(session, before, wanted)
-        except DataPlaneError:
-            try:
-                self._change(session, wanted, before)
-            except DataPlaneError:
-                with suppress(DataPlaneError):  # then nothing can be undone either; the next start removes it
-                    self._change(session, wanted, None)
-            raise
-        finally:
-            if session not in self._sessions:
-                del self._names[session]
+        self._sessions.apply(forward)
 
     def hold_uplink(self, interface: str, keep: bool) -> None:
         """See DataPlane.hold_uplink."""
@@ -199,7 +156,7 @@ class LinuxDataPlane:
         strays = self._keeping.strays
         return [
             {
-                "mn_id": str(self._names[session]) if session in self._names else None,
+                "mn_id": self._sessions.name(session),
                 "hnps": [str(hnp) for hnp in session],
                 **row,
                 "ahead": strays.waiting(session),
@@ -233,18 +190,8 @@ class LinuxDataPlane:
 
     def _go_on(self, sessions: Sequence[Forward]) -> int:
         """The sessions are forwarded so, whatever of it is there already; returns how many strays went."""
-        wanted = {forward.hnps: forward.forwarding for forward in sessions if forward.forwarding}
-        self._names.update((forward.hnps, forward.mn_id) for forward in sessions)
-        self._listed.update((session, self._listing(session, forwarding)) for session, forwarding in wanted.items())
-        strays = adoption.install(wanted, self._listed, self._paths, self._route_socket, self._keeping)
-        for session, forwarding in wanted.items():
-            self._remember(session, forwarding)
-        if self._senders:
-            self._senders.adopt({session: station_of(forwarding) for session, forwarding in wanted.items()})
-        if self._keeping:
-            adoption.resume(wanted, self._keeping)
-        ways = [self._paths.installed(hnp, wanted[session]) for session in wanted for hnp in session]
-        installed = {*chain(*ways), *(Route(pool, routes.LAST_METRIC) for pool in self._pools)}
+        strays, installed = self._sessions.adopt(sessions)
+        installed |= {Route(pool, routes.LAST_METRIC) for pool in self._pools}
         if self._local_routing:
             installed |= {Rule(EVERYTHING, name, routes.LOCAL_TABLE) for name in self._access_interfaces}
         tables = {*self._peers.tables.values()}
@@ -258,115 +205,8 @@ class LinuxDataPlane:
 
     def _mend(self) -> None:
         """A tunnel that somebody has deleted is made anew, and with it what the kernel has thrown away."""
-        if not self._peers.lost() or not (changed := self._peers.mend()):
-            return
-        for session, wanted in self._sessions.items():
-            if changed & peers_of(wanted):
-                self._route_socket.request(
-                    [m for hnp in session for m in self._paths.additions(hnp, None, wanted)], THERE
-                )
-                if self._keeping:
-                    old, listing = self._listed[session], self._listing(session, wanted)
-                    self._keeping.elements.change(add=list(listing - old), remove=list(old - listing))
-                    self._listed[session] = listing
-
-    def _change(self, session: Session, before: Forwarding | None, wanted: Forwarding | None) -> None:
-        """Gate shut, then path, then strays, then what was held: each ahead of the next. Can be done once more."""
-        additions = [m for hnp in session for m in self._paths.additions(hnp, before, wanted)] if wanted else []
-        leftovers = [m for hnp in session for m in self._paths.leftovers(hnp, before, wanted)] if before else []
-        old, listing = self._listed.get(session, frozenset()), self._listing(session, wanted)
-        later = self._shut(session, before, wanted, listing - old)
-        self._listed[session] = listing | old
-        if self._senders and wanted:
-            self._senders.path(session, *station_of(wanted))
-        self._route_socket.request(additions, THERE)
-        self._remember(session, wanted)
-        if keeping := self._keeping:
-            keeping.elements.change(add=later)
-            keeping.uplink.path(session, access_of(wanted) if wanted and wanted.uplink_to else None)
-        self._route_socket.request(leftovers, GONE)
-        if keeping:
-            lost = wanted is None or isinstance(wanted.downlink, Drop)
-            if wanted is None:
-                keeping.strays.drop(session, EXPIRED if before and before.held else self._role.stray_reason)
-            else:
-                closed = before is not None and before.returned_from is not None and wanted.returned_from is None
-                keeping.strays.judge_again(session, release=closed and not lost)
-            if wanted is None or not wanted.held:
-                keeping.pool.release(session, discard=lost)
-            keeping.elements.change(remove=list(old - listing))
-        self._listed[session] = listing
-        if wanted is None:
-            del self._listed[session]
-            if self._senders:
-                self._senders.path(session, None, None)
-
-    def _shut(
-        self, session: Session, before: Forwarding | None, wanted: Forwarding | None, listing: frozenset[Element]
-    ) -> list[Element]:
-        """Begin a hold if one is wanted, and list what can be listed now; the rest when the path is there."""
-        if self._keeping is None:
-            if wanted and (wanted.held or wanted.uplink_from):
-                raise DataPlaneError("this daemon is not configured to hold packets")
-            return []
-        # Early strays go ahead of what comes when the path is there: that waits a moment.
-        is_new = before is None and access_of(wanted) is not None
-        if (wanted and wanted.held) or (is_new and self._keeping.pool.has_room()):
-            self._keeping.hold(session, list(listing))
-        elif is_new:
-            return list(listing)
-        else:
-            self._keeping.elements.change(add=list(listing))
-        return []
-
-    def _remember(self, session: Session, wanted: Forwarding | None) -> None:
-        for hnp in session:
-            if wanted:
-                self._session_of[key(hnp)] = session
-            else:
-                self._session_of.pop(key(hnp), None)
-        if wanted:
-            self._sessions[session] = wanted
-        else:
-            self._sessions.pop(session, None)
-
-    def _listing(self, session: Session, wanted: Forwarding | None) -> frozenset[Element]:
-        """What the filter is to know of it: at a MAG that it has a path, at an LMA from whom uplink is accepted."""
-        if wanted is None or self._keeping is None:
-            return frozenset()
-        if any(hnp.prefixlen != HNP_LENGTH for hnp in session):
-            raise DataPlaneError(
-                f"where packets are held, prefixes have {HNP_LENGTH} bits: {', '.join(map(str, session))}"
-            )
-        keys = [key(hnp) for hnp in session]
-        sources = [self._paths.tunnel(peer) for peer in wanted.uplink_from]
-        listing = [("downlink_from", self._paths.tunnel(peer)) for peer in wanted.downlink_from]
-        if wanted.still_on:
-            sources.append(interface_index(wanted.still_on))
-        listing += [("uplink_from", device) for device in sources]
-        served = [Element("served", key) for key in keys] if self._role is MAG else []
-        return frozenset(
-            [*served, *(Element(name, pack("=I", device) + key) for name, device in listing for key in keys)]
-        )
-
-    def _judge_returned(self, prefix: bytes, device: int) -> Fate:
-        """What a MAG gave back goes where the MN is now, unless it has left there, or that is this very MAG."""
-        match self._sessions.get(self._session_of.get(prefix, ())):
-            case Forwarding(downlink=ToPeer(peer), returned_from=giver):
-                if giver == peer:
-                    return Fate.WAIT
-                if self._peers.indexes[peer] != device:
-                    return Fate.GO
-        return Fate.WAIT_A_WHILE
-
-    def _judge_early(self, prefix: bytes, device: int) -> Fate:
-        forwarding = self._sessions.get(self._session_of.get(prefix, ()))
-        if forwarding is None:
-            return Fate.WAIT_A_WHILE
-        giver = next((peer for peer in self._neighbours if self._peers.indexes[peer] == device), None)
-        if giver and giver not in forwarding.downlink_from:
-            return Fate.WAIT_A_WHILE
-        return Fate.WAIT if forwarding.held else Fate.GO
+        if self._peers.lost() and (changed := self._peers.mend()):
+            self._sessions.mend(changed)
 
     def _rules(self, local: IPv6Address, keep: Keep | None) -> str:
         devices = self._role.device_prefix + "*"

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterator
 from typing import NamedTuple
 
-from common.dataplane import linux
+from common.dataplane import roles
 from testbed.mirror import COPIES
 from testbed.observations import DOWNLINK, LMA, UPLINK
 from testbed.pcap import ipv6_frames
@@ -14,7 +14,7 @@ _IPV6_OCTETS, _UDP_OCTETS = 40, 8
 _IPV6_IN_IPV6, _UDP = 41, 17
 _NUMBER = slice(_UDP_OCTETS + 8, _UDP_OCTETS + 12)  # behind seconds and microseconds (`observations.py`)
 CORE, ACCESS, WIRE = "core", "access", "wire"
-_TUNNELS = (linux.LMA.device_prefix, linux.MAG.device_prefix)
+_TUNNELS = (roles.LMA.device_prefix, roles.MAG.device_prefix)
 
 FlowKey = tuple[str, str]  # MN, direction
 

@@ -16,7 +16,8 @@ from typing import Self
 from common.actions import Drop, Forward, Forwarding, ToAccess, ToPeer
 from common.dataplane.access import LinkMonitor, has_carrier
 from common.dataplane.keeping import Keep
-from common.dataplane.linux import LMA, MAG, LinuxDataPlane
+from common.dataplane.linux import LinuxDataPlane
+from common.dataplane.roles import LMA, MAG
 from common.mh.messages import MnId
 from testbed.network import Network
 from testbed.node import Node, wait_until
