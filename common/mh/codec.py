@@ -1,6 +1,6 @@
 """Octets to messages and back. `decode` lets through what the RFCs and docs/protocol.md call a message, nothing else.
 
-What messages there are is in `formats.py`. The checks of RFC 6275 section 9.2 are made in its order, except for the
+What messages there are is in `formats`. The checks of RFC 6275 section 9.2 are made in its order, except for the
 checksum: a raw socket of protocol 135 fills it in and verifies it in the kernel.
 """
 
@@ -12,7 +12,8 @@ from scapy.layers.inet6 import IPv6, MIP6MH_Generic, in6_chksum
 from common.errors import MalformedMessage, UnknownMhType
 from common.mh import options
 from common.mh.code_points import DEFAULT, CodePoints
-from common.mh.formats import Format, formats
+from common.mh.formats import formats
+from common.mh.formats.row import Format
 from common.mh.layout import Layout
 from common.mh.messages import Message
 
