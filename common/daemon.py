@@ -1,8 +1,8 @@
 """The shell of both daemons: sockets, one timer, signals. It decides nothing.
 
 One rhythm: something comes (a message, a carrier, a command, the timer), the core is asked, its actions are carried out
-in order, the timer is set to the core's next deadline. A Forward that the kernel refuses ends its list of actions if
-somebody waits for it, who is told. A message counts from the moment when it arrived, however late it is read.
+in order (`effects.py`), the timer is set to the core's next deadline. A message counts from the moment when it arrived,
+however late it is read.
 """
 
 import asyncio
@@ -11,33 +11,30 @@ import os
 import signal
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from common.actions import (
     UNRECOGNIZED_MH_TYPE,
     Action,
     Advertise,
-    Forward,
-    HoldUplink,
     Note,
     Send,
     Solicit,
-    ToPeer,
 )
+from common.core import Core
 from common.dataplane.interface import DataPlane
 from common.descriptors import notify
+from common.effects import Effects
 from common.errors import DataPlaneError, MalformedMessage, UnknownMhType
 from common.events import Kind, event
 from common.garbage import Garbage
 from common.inbox import Inbox
 from common.journal import Journal
-from common.logs import NoteLog
-from common.mh.codec import decode, encode
-from common.mh.messages import BindingError, Message
+from common.mh.codec import decode
+from common.mh.messages import BindingError
 from common.mh.raw_socket import receive
 from common.persistence import Persistence
 
@@ -46,15 +43,6 @@ READ_AT_ONCE, SERVE_AT_ONCE = 128, 8  # messages
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", Advertise, Solicit)
-
-
-class Core(Protocol):
-    """What a shell drives; see lmad/lma.py and magd/mag.py."""
-
-    def receive(self, source: IPv6Address, message: Message, now: float) -> list[Action]: ...
-    def deadline(self) -> float | None: ...
-    def expire(self, now: float) -> list[Action]: ...
-    def forwarding_failed(self, forward: Forward, error: DataPlaneError, now: float) -> list[Action]: ...
 
 
 def utc(now: float) -> float:
@@ -78,13 +66,11 @@ class Shell:
     ) -> None:
         self.core = core
         self.data_plane = data_plane
-        self.events: Counter[str] = Counter()
-        self.messages: Counter[tuple[str, str, str]] = Counter()  # by direction, name, outcome
-        self._mh_socket = mh_socket
         self.journal = journal
-        self._advertise = advertise
-        self._solicit = solicit
-        self._log = NoteLog()
+        self.effects = Effects(
+            core, data_plane, mh_socket, journal, advertise=advertise, solicit=solicit, persistence=persistence
+        )
+        self._mh_socket = mh_socket
         self._inbox = Inbox()
         self._next_turn: asyncio.Handle | None = None
         self._persistence = persistence
@@ -92,15 +78,6 @@ class Shell:
         self._leisure_timer: asyncio.TimerHandle | None = None
         self._watchdog_timer: asyncio.TimerHandle | None = None
         self._garbage: Garbage | None = None
-
-    def counters(self) -> dict[str, int]:
-        """Messages by name and direction, events, and the kernel's drops by reason."""
-        counted = Counter(self.events)
-        for (direction, name, outcome), count in self.messages.items():
-            if outcome != Kind.FAILED.value or direction == "received":
-                counted[f"{direction}-{name}"] += count
-        kernel = {f"kernel-dropped-{reason}": count for reason, count in self.data_plane.drops().items()}
-        return dict(sorted(counted.items())) | kernel
 
     async def serve(
         self, ready: Callable[[], None] = lambda: None, reload: Callable[[], Note] = lambda: Note("reloaded")
@@ -117,7 +94,7 @@ class Shell:
         ready()
         self._garbage = Garbage(time.monotonic())
         self._arm()
-        self.note(Note("started"))
+        self.effects.note(Note("started"))
         notify("READY=1")
         self._keep_alive(watchdog_interval())
         await stop.wait()
@@ -134,11 +111,11 @@ class Shell:
         forgotten = self._persistence.watch() if self._persistence else 0
         if sessions or strays or forgotten:
             detail = f"{sessions} sessions; removed {strays} strays, forgot {forgotten} stored entries"
-            self.note(Note("adopted", detail=detail))
+            self.effects.note(Note("adopted", detail=detail))
 
     def feed(self, actions: Sequence[Action]) -> None:
         """Carry out what the core said, then wait for its next deadline."""
-        self._perform(actions)
+        self.effects.perform(actions)
         self._arm()
 
     @property
@@ -155,13 +132,13 @@ class Shell:
             except BlockingIOError:
                 break
             except OSError as error:  # an ICMP error about something we sent
-                self.note(Note("socket-error", detail=str(error)))
+                self.effects.note(Note("socket-error", detail=str(error)))
                 continue
             if first:
                 self._received(data, source, came_at)
                 first = False
             elif not self._inbox.put(source, data, came_at):
-                self.note(Note("inbox-full", peer=source))
+                self.effects.note(Note("inbox-full", peer=source))
         self._attend()
 
     def _attend(self) -> None:
@@ -182,88 +159,21 @@ class Shell:
         try:
             message = decode(data)
         except UnknownMhType as error:
-            self.note(Note(error.reason, peer=source, detail=str(error)))
-            self._perform([Send(source, BindingError(status=UNRECOGNIZED_MH_TYPE))])
+            self.effects.note(Note(error.reason, peer=source, detail=str(error)))
+            self.effects.perform([Send(source, BindingError(status=UNRECOGNIZED_MH_TYPE))])
         except MalformedMessage as error:
-            self.note(Note(f"malformed-{error.reason}", peer=source, detail=str(error)))
+            self.effects.note(Note(f"malformed-{error.reason}", peer=source, detail=str(error)))
         else:
-            self.journal.write("received", message, peer=source, mn_id=_mn_id(message))
-            kinds = [event(note.event).kind for note in self._perform(self.core.receive(source, message, came_at))]
+            self.journal.write("received", message, peer=source, mn_id=getattr(message, "mn_id", None))
+            kinds = [
+                event(note.event).kind for note in self.effects.perform(self.core.receive(source, message, came_at))
+            ]
             outcome = next((kind for kind in kinds if kind is not Kind.DONE), Kind.DONE)
-            self.messages["received", message.name, outcome.value] += 1
-
-    def _perform(self, actions: Sequence[Action]) -> list[Note]:
-        """Carry them out in order; what of it is worth noting."""
-        if self._persistence:
-            self._persistence.save()  # before anything is done that follows from it
-        notes: list[Note] = []
-        failed: list[Note] = []
-        for action in actions:
-            match action:
-                case Send(destination, message):
-                    self._send(destination, message)
-                case Forward():
-                    try:
-                        self._forward(action)
-                    except DataPlaneError as error:
-                        undoing = self.core.forwarding_failed(action, error, time.monotonic())
-                        failed += self._perform(undoing)
-                        if any(isinstance(each, Send) for each in undoing):  # somebody waited for it, and was told
-                            break
-                case Advertise():
-                    self._on_link(action, self._advertise)
-                case Solicit():
-                    self._on_link(action, self._solicit)
-                case HoldUplink(interface, keep):
-                    self._try(lambda: self.data_plane.hold_uplink(interface, keep))
-                case Note():
-                    self.journal.write(action.event, mn_id=action.mn_id, peer=action.peer, detail=action.detail)
-                    notes.append(action)
-        for note in notes:  # what a person reads is written when the packets have gone
-            self.note(note)
-        return notes + failed
-
-    def _send(self, destination: IPv6Address, message: Message) -> None:
-        try:
-            self._mh_socket.sendto(encode(message), (str(destination), 0))
-        except (OSError, ValueError) as error:  # the network is unreachable, or the format cannot say it
-            self.note(Note("send-failed", peer=destination, detail=f"{message.name}: {error}"))
-            self.messages["sent", message.name, Kind.FAILED.value] += 1
-            return
-        self.messages["sent", message.name, Kind.DONE.value] += 1
-        self.journal.write("sent", message, peer=destination, mn_id=_mn_id(message))
-
-    def _on_link(self, action: T, send: Callable[[T], None] | None) -> None:
-        assert send, action
-        try:
-            send(action)
-        except OSError as error:  # the link went down meanwhile
-            what = "advertisement" if isinstance(action, Advertise) else "solicitation"
-            self.note(Note(f"{what}-failed", detail=f"{action.interface}: {error.strerror}"))
-
-    def _forward(self, forward: Forward) -> None:
-        self.data_plane.apply(forward)
-        downlink: object = "none"
-        if forward.forwarding:
-            target = forward.forwarding.downlink
-            downlink = target.peer if isinstance(target, ToPeer) else type(target).__name__.removeprefix("To").lower()
-        self.journal.write("forwarding", mn_id=forward.mn_id, downlink=downlink)
-
-    def note(self, note: Note) -> None:
-        self.events[note.event] += 1
-        if note.logged:
-            self._log.note(note, time.monotonic())
+            self.effects.messages["received", message.name, outcome.value] += 1
 
     def _data_plane_readable(self, read: Callable[[], None]) -> None:
-        self._try(read)
+        self.effects.attempt(read)
         self._arm()
-
-    def _try(self, step: Callable[[], None]) -> None:
-        """A step that no answer depends on: when the kernel refuses it, that is noted."""
-        try:
-            step()
-        except DataPlaneError as error:
-            self.note(Note("data-plane-refused", detail=str(error)))
 
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
@@ -280,12 +190,12 @@ class Shell:
 
     def _expired(self) -> None:
         now = time.monotonic()
-        self._try(lambda: self.data_plane.expire(now))
+        self.effects.attempt(lambda: self.data_plane.expire(now))
         self.feed(self.core.expire(now))
 
     def _hung_up(self, reload: Callable[[], Note]) -> None:
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self.note(reload())
+        self.effects.note(reload())
         notify("READY=1")
         self._arm()
 
@@ -326,7 +236,3 @@ def only_one(program: str) -> Iterator[None]:
         except OSError as error:
             raise DataPlaneError(f"another {program} is running in this network namespace already") from error
         yield
-
-
-def _mn_id(message: Message) -> object:
-    return getattr(message, "mn_id", None)

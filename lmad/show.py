@@ -74,5 +74,5 @@ def subjects(core: LocalMobilityAnchor, shell: Shell, clock: Callable[[], float]
         "contexts": contexts,
         "holds": shell.data_plane.holds,
         "mags": mags,
-        "counters": shell.counters,
+        "counters": shell.effects.counters,
     }

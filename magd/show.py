@@ -79,4 +79,4 @@ def subjects(
             for lma in config.lmas
         ]
 
-    return {"mobile-nodes": mobile_nodes, "contexts": contexts, "lmas": lmas, "counters": shell.counters}
+    return {"mobile-nodes": mobile_nodes, "contexts": contexts, "lmas": lmas, "counters": shell.effects.counters}

@@ -14,7 +14,7 @@ from typing import Self
 
 from common.actions import Action, Advertise, Forward, Forwarding, HoldUplink, Note, Send, Solicit
 from common.config import LinkLayerId
-from common.daemon import Core
+from common.core import Core
 from common.errors import DataPlaneError
 from common.mh.codec import decode, encode
 from common.mh.messages import Message, MnId

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 from typing import Self
 
 from common.actions import Action, Forward
-from common.daemon import Core
+from common.core import Core
 from common.persistence import Persistence
 from common.store import MemoryStore
 from lmad import adoption as lma_adoption

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import cast
 
 from common.actions import Forward, Note
-from common.daemon import Core, Shell
+from common.core import Core
+from common.daemon import Shell
 from common.dataplane.interface import DataPlane
 from common.errors import DataPlaneError
 from common.journal import Journal

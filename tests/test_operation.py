@@ -104,9 +104,9 @@ def test_no_metric_of_an_anchor_is_always_zero() -> None:
     with shell(core) as (anchor, wire, kernel):
 
         def say(source: IPv6Address, message: Message | bytes) -> None:
-            before = sum(anchor.messages.values()) + sum(anchor.events.values())
+            before = sum(anchor.effects.messages.values()) + sum(anchor.effects.events.values())
             wire.put(message if isinstance(message, bytes) else encode(message), source)
-            until(lambda: sum(anchor.messages.values()) + sum(anchor.events.values()) > before)
+            until(lambda: sum(anchor.effects.messages.values()) + sum(anchor.effects.events.values()) > before)
 
         def drive() -> None:
             nmag = (ContextData(Feature.NMAG_ADDRESS, NMAG.packed),)
@@ -335,7 +335,7 @@ def test_the_watchdog_hears_from_the_loop(tmp_path: Path, monkeypatch: pytest.Mo
         assert heard[:5] == [b"READY=1", *[b"WATCHDOG=1"] * 4]
         [reloading] = [word for word in heard if word.startswith(b"RELOADING=1\nMONOTONIC_USEC=")]
         assert heard[heard.index(reloading) + 1] == b"READY=1"
-        assert anchor.events["reloaded"] == 1
+        assert anchor.effects.events["reloaded"] == 1
         monkeypatch.setenv("WATCHDOG_PID", "1")  # meant for another process
         assert watchdog_interval() is None
 

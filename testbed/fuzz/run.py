@@ -98,10 +98,10 @@ async def _run(daemon: str, scheme: str, count: int, seed: int) -> Outcome:
             ) from error
         await asyncio.sleep(0)  # the shell's timers
     outcomes = Counter[str]()
-    for (direction, _name, outcome), number in target.shell.messages.items():
+    for (direction, _name, outcome), number in target.shell.effects.messages.items():
         if direction == "received":
             outcomes[outcome] += number
-    reasons = {name: number for name, number in target.shell.events.items() if name.startswith(NOT_A_MESSAGE)}
+    reasons = {name: number for name, number in target.shell.effects.events.items() if name.startswith(NOT_A_MESSAGE)}
     if sum(outcomes.values()) + sum(reasons.values()) != sent:
         raise FuzzError(f"{target.name}: {sent} messages, but counted are {outcomes} and {reasons}")
     took_s = time.monotonic() - started
