@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from testbed import keeper
+from testbed import keeper, terminal
 from testbed.lab import Lab
 from testbed.machine import Machine
 from testbed.node import LabError
@@ -70,7 +70,7 @@ class _LabInVm:
 
     def shell(self, node: str) -> int:
         argv, environment = self._machine.call("testbed.interactive:shell", {"name": self._name, "node": node})
-        return self._machine.shell(argv, environment=environment)
+        return terminal.shell(self._machine, argv, environment=environment)
 
     def move(self, mn: str, mag: str, l2_s: float) -> None:
         self._machine.call("testbed.interactive:move", {"name": self._name, "mn": mn, "mag": mag, "l2_s": l2_s})

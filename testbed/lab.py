@@ -24,7 +24,8 @@ from typing import NoReturn, Self
 from common.mh.messages import Feature
 from common.schemes import SCHEMES
 from testbed.network import Air, Network
-from testbed.node import LabError, Node, Process, Readiness, first_come_first_served
+from testbed.node import LabError, Node, Process, first_come_first_served
+from testbed.readiness import Readiness
 from testbed.topology import HNP_POOL, LMAA, MobileNode
 from testbed.visit import LABS, STATE_FILE, STOP_TIMEOUT_S, LabSpec, View, Visit, start_time
 

@@ -1,4 +1,4 @@
-"""What the host can ask of a virtual machine: call a function, run a process, open a terminal, carry files.
+"""What the host can ask of a virtual machine: call a function, run a process, carry files. `terminal.py` opens one.
 
 A `Machine` is the host's end of a stream of frames; `guest.py` is the other end. The stream comes from a machine just
 booted (`vm.VirtualMachine`) or from the keeper of one that stays up (`keeper.attach`): both are used in the same way,
@@ -12,18 +12,13 @@ import json
 import os
 import queue
 import select
-import shutil
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
-import termios
 import threading
-import tty
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 from testbed.frames import Decoder, Frame, Kind, json_frame
@@ -239,25 +234,6 @@ class Machine:
                 errors.seek(0)
                 raise MachineError(f"cannot write {destination}: {_first_line(errors.read())}")
 
-    def shell(self, argv: Sequence[str], *, environment: dict[str, str] | None = None) -> int:
-        """Join standard input and output to a process in the guest; its exit status.
-
-        With a terminal here it gets one there: window size and Ctrl-C reach it. Without one it gets pipes.
-        """
-        what: dict[str, Any] = {"argv": list(argv), "environment": environment}
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            return self.run(
-                argv,
-                stdin=sys.stdin.fileno(),
-                output=functools.partial(write_through, sys.stdout.fileno()),
-                error_output=functools.partial(write_through, sys.stderr.fileno()),
-                environment=environment,
-            )
-        what["terminal"] = _window_size()
-        what["environment"] = {"TERM": os.environ.get("TERM", "linux")} | (environment or {})
-        with self.open(what) as channel, _raw_terminal(channel), channel.fed_from(sys.stdin.fileno()):
-            return channel.relay_until_exit({Kind.DATA: functools.partial(write_through, sys.stdout.fileno())})
-
     def open(self, what: dict[str, Any]) -> Channel:
         """Start a process in the guest; `guest.Agent` says what `what` may hold."""
         number = next(self._numbers)
@@ -325,26 +301,3 @@ def write_through(fd: int, data: bytes) -> None:
 
 def _first_line(said: bytes | bytearray) -> str:
     return (said.decode(errors="replace").strip().splitlines() or ["no message"])[0]
-
-
-def _window_size() -> dict[str, int]:
-    size = shutil.get_terminal_size()
-    return {"rows": size.lines, "columns": size.columns}
-
-
-@contextlib.contextmanager
-def _raw_terminal(channel: Channel) -> Iterator[None]:
-    """This terminal raw and its size passed on; as it was before on leaving."""
-    stdin = sys.stdin.fileno()
-    settings = termios.tcgetattr(stdin)
-
-    def forward_size(_signal: int, _frame: FrameType | None) -> None:
-        channel.send_json(Kind.RESIZE, _window_size())
-
-    before = signal.signal(signal.SIGWINCH, forward_size)
-    tty.setraw(stdin, termios.TCSADRAIN)  # what has been typed already counts
-    try:
-        yield
-    finally:
-        termios.tcsetattr(stdin, termios.TCSADRAIN, settings)
-        signal.signal(signal.SIGWINCH, before)

@@ -183,8 +183,8 @@ def test_a_machine_that_stays_up_is_found_again_by_others_and_leaves_nothing() -
 def _typed_into_a_shell(name: str, keys: bytes) -> tuple[int, str]:
     """What a person at a terminal gets: the exit status and all that was shown."""
     program = (
-        "import sys; from testbed import keeper; m = keeper.attach(sys.argv[1]);"
-        "status = m.shell(['bash', '--norc']); m.close(); sys.exit(status)"
+        "import sys; from testbed import keeper, terminal; m = keeper.attach(sys.argv[1]);"
+        "status = terminal.shell(m, ['bash', '--norc']); m.close(); sys.exit(status)"
     )
     pid, terminal = pty.fork()
     if pid == 0:
