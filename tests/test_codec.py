@@ -22,8 +22,9 @@ from common.mh.messages import (
     ProxyBindingUpdate,
     Status,
 )
-from tests.wire import FOREIGN_VECTORS, FULL_PBA, FULL_PBU, HNP, VECTORS, acks, messages, updates, vector
+from tests.wire import FOREIGN_VECTORS, FULL_PBA, FULL_PBU, HNP, VECTORS, vector
 from tests.wire_scapy import in_scapy
+from tests.wire_strategies import acks, messages, updates
 
 REASONS = {
     "truncated",

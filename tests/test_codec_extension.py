@@ -34,7 +34,8 @@ from common.mh.messages import (
 )
 from common.mh.revocation import MIP6MH_BRA, MIP6MH_BRI
 from tests.test_codec import REASONS, refused_or_sound
-from tests.wire import FULL_BRI, FULL_CR, FULL_PBA, FULL_PBU, VECTORS, messages, reflections, vector
+from tests.wire import FULL_BRI, FULL_CR, FULL_PBA, FULL_PBU, VECTORS, vector
+from tests.wire_strategies import messages, reflections
 
 
 def mh(start: str, options: str = "") -> bytes:
