@@ -1,40 +1,26 @@
 """Context Reflector between pure cores in virtual time, with packets: nothing lost, nothing doubled, nothing late."""
 
-import random
 from collections.abc import Callable
-from dataclasses import replace
 from ipaddress import IPv6Address
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from common.actions import Forwarding, ToPeer
 from common.mh.messages import (
-    AccessTechnologyType,
     BindingRevocationAck,
     BindingRevocationIndication,
-    ContextContinuation,
-    ContextData,
     ContextReflection,
     ContextReflectionAck,
-    HandoffIndicator,
     Message,
     MnId,
     ProxyBindingAck,
     ProxyBindingUpdate,
-    Status,
-    Timestamp,
-    UpdateFlag,
 )
-from lmad.binding_cache import State
 from lmad.config import ContextReflector
 from lmad.lma import LocalMobilityAnchor
 from magd.mag import MobileAccessGateway
-from tests.domain import LMAA, lma_config, mag_address, mag_config, mn_id, utc
+from tests.domain import lma_config, mag_address, mag_config, mn_id, utc
 from tests.packets import PacketDomain
-from tests.test_domain import check_invariants
 
 MN: MnId = mn_id(1)
 
@@ -184,95 +170,6 @@ def test_announced_handover_that_does_not_happen_restores_the_service() -> None:
     assert_nothing_wrong(domain)
 
 
-delays = st.lists(st.sampled_from([0.001, 0.005, 0.02, 0.15]), max_size=2)
-moves = st.lists(
-    st.tuples(
-        st.integers(1, 3),
-        st.sampled_from([0.001, 0.004, 0.05, 0.6]),
-        st.sampled_from([0.001, 0.01, 0.1, 1.5, 12.0]),
-        st.sampled_from([None, 1, 2, 3]),
-    ),
-    max_size=8,
-)
-
-
-@pytest.mark.parametrize("downlink", ["hold", "forward"])
-@settings(max_examples=200, deadline=None)
-@given(moves, st.lists(delays, max_size=40))
-def test_any_history_on_a_bad_network_ends_where_the_mn_is(
-    downlink: str, history: list[tuple[int, float, float, int | None]], fates: list[list[float]]
-) -> None:
-    """Messages lost, doubled, late, reordered; (where to, time in the air, pause, MAG announced before leaving)."""
-    domain = begin(mags=3, known=False, downlink=downlink)
-    remaining = list(fates)
-    domain.deliver = lambda *_: remaining.pop() if remaining else (domain.one_way,)
-    for mag, away, pause, announced in history:
-        if announced and domain.here:
-            here = mag_address(domain.here)
-            domain.perform(here, domain.mags[here].handover(MN, mag_address(announced), domain.now))
-        domain.leave()
-        domain.run(domain.now + away)
-        domain.arrive(mag)
-        domain.run(domain.now + pause)
-        check_invariants(domain)
-    remaining.clear()
-    domain.run(domain.now + 80.0)
-    check_invariants(domain)
-    assert domain.here is not None
-    here = mag_address(domain.here)
-    [bce] = domain.lma.binding_cache.of(MN)
-    assert (bce.state, bce.proxy_coa, bce.handover) == (State.REGISTERED, here, None)
-    assert domain.kernel[LMAA][bce.key] == Forwarding(ToPeer(here))
-    for number in (1, 2, 3):
-        assert (MN in domain.mags[mag_address(number)].binding_update_list) == (number == domain.here)
-
-
-def dereg_with(contexts: tuple[ContextData, ...], **limits: int) -> tuple[PacketDomain, list[str]]:
-    """What the LMA notes when pMAG de-registers the MN with these."""
-    domain = begin(2, False, 0.01, **limits)
-    entry = domain.mags[mag_address(1)].binding_update_list[MN]
-    pbu = ProxyBindingUpdate(
-        sequence=7,
-        lifetime=0,
-        flags=UpdateFlag.ACKNOWLEDGE | UpdateFlag.PROXY | UpdateFlag.CONTEXT,
-        mn_id=MN,
-        hnps=entry.hnps,
-        handoff_indicator=HandoffIndicator.UNKNOWN,
-        access_technology=AccessTechnologyType.IEEE_802_11,
-        mn_ll_id=entry.mn_ll_id,
-        timestamp=Timestamp.from_utc(utc(domain.now)),
-        contexts=contexts,
-    )
-    domain.log.clear()
-    domain.perform(LMAA, domain.lma.receive(mag_address(1), pbu, domain.now))
-    return domain, domain.notes()
-
-
-@pytest.mark.parametrize(
-    ("contexts", "limits", "reason"),
-    [
-        ((ContextData(1, IPv6Address("2001:db8::bad").packed),), {}, "refused-unknown-nmag"),
-        ((ContextData(1, b"short"),), {}, "refused-nmag-address-malformed"),
-        ((ContextData(0xFF00, bytes(600)),), {"max_context_size": 512}, "refused-context-too-large"),
-        (
-            tuple(ContextData(0xFF00 + n, b"") for n in range(3)),
-            {"max_context_features": 2},
-            "refused-context-features-too-many",
-        ),
-    ],
-)
-def test_contexts_that_are_refused_change_nothing(
-    contexts: tuple[ContextData, ...], limits: dict[str, int], reason: str
-) -> None:
-    domain, notes = dereg_with(contexts, **limits)
-    assert notes == [reason]
-    [bce] = domain.lma.binding_cache.of(MN)
-    assert (bce.state, bce.proxy_coa) == (State.REGISTERED, mag_address(1))
-    [pba] = domain.sent(ProxyBindingAck)
-    assert isinstance(pba, ProxyBindingAck)
-    assert pba.status == Status.ADMINISTRATIVELY_PROHIBITED
-
-
 def test_context_that_nobody_comes_for_ends_with_its_lifetime() -> None:
     domain = begin(context_lifetime=2.0)
     domain.traffic(0.01, until=5.0)
@@ -283,37 +180,6 @@ def test_context_that_nobody_comes_for_ends_with_its_lifetime() -> None:
     held = next(iter(packets for where, packets in domain.lost.items() if "path removed" in where))
     assert len(held) > 150  # what was held for two seconds is dropped, and known to be
     assert "context-binding-expired" in domain.notes()
-
-
-@pytest.mark.parametrize("octets", [0, 64, 1800, 6000])
-def test_contexts_of_any_size_arrive_intact(octets: int) -> None:
-    data = random.Random(octets).randbytes(octets)
-    domain = begin(known=True)
-    here = domain.mags[mag_address(1)]
-    entry = here.binding_update_list[MN]
-    here.binding_update_list.store(replace(entry, opaque=(ContextData(0xFF00, data),)))
-    domain.leave()
-    domain.run(domain.now + 0.05)
-    domain.arrive(2)
-    domain.run(domain.now + 1.0)
-    assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == (ContextData(0xFF00, data),)
-
-
-def test_context_of_which_a_part_is_lost_starts_from_nothing_and_the_handover_does_not_wait() -> None:
-    domain = begin(known=True)
-    here = domain.mags[mag_address(1)]
-    pieces = (ContextData(0xFF00, bytes(64)), ContextData(0xFF01, bytes(6000)))
-    here.binding_update_list.store(replace(here.binding_update_list[MN], opaque=pieces))
-    domain.deliver = lambda _source, _destination, message: (
-        () if isinstance(message, ContextContinuation) and message.part == 2 else (domain.one_way,)
-    )
-    domain.traffic(0.002, until=3.0)
-    domain.leave()
-    domain.run(domain.now + 0.05)
-    domain.arrive(2)
-    domain.run(4.0)
-    assert_nothing_wrong(domain)
-    assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == pieces[:1]
 
 
 @pytest.mark.parametrize(

@@ -6,25 +6,13 @@ The downlink waits at the nMAG; what an MN sends through pMAG behind the Fast PB
 from ipaddress import IPv6Address
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from common.actions import Forwarding, Send, ToAccess, ToPeer
-from common.mh.messages import (
-    FastProxyBindingAck,
-    FastProxyBindingUpdate,
-    Message,
-    MnId,
-    ProxyBindingAck,
-    ProxyBindingUpdate,
-    ReverseProxyBindingAck,
-    ReverseProxyBindingUpdate,
-)
+from common.mh.messages import FastProxyBindingAck, FastProxyBindingUpdate, Message, MnId, ReverseProxyBindingUpdate
 from lmad.binding_cache import State
 from magd.binding_update_list import State as MagState
 from tests.domain import LMAA, mac, mag_address, mn_id
 from tests.packets import HNP, PacketDomain
-from tests.test_domain import check_invariants
 
 MN: MnId = mn_id(1)
 PMAG, NMAG, THIRD = mag_address(1), mag_address(2), mag_address(3)
@@ -277,102 +265,3 @@ def test_mn_that_comes_nowhere_is_forgotten_everywhere() -> None:
     assert len(domain.lma.binding_cache) == 0
     assert "registered-binding-expired" in domain.notes()
     assert domain.kernel == {LMAA: {}, PMAG: {}, NMAG: {}}
-
-
-LOST: dict[str, type[Message]] = {
-    "Fast PBU": FastProxyBindingUpdate,
-    "Fast PBA": FastProxyBindingAck,
-    "Reverse PBU": ReverseProxyBindingUpdate,
-    "Reverse PBA": ReverseProxyBindingAck,
-    "PBU": ProxyBindingUpdate,
-    "PBA": ProxyBindingAck,
-}
-
-
-@pytest.mark.parametrize("name", LOST)
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("l2", [0.05, 4.0])
-def test_lost_messages_are_sent_again(name: str, times: int, l2: float) -> None:
-    """With back-off: after 1 s, after 2 s more. The MN may come before and after."""
-    domain = begin()
-    losses = [name] * times
-    domain.deliver = lambda _source, _destination, message: (
-        () if losses and isinstance(message, LOST[name]) and losses.pop() else (domain.one_way,)
-    )
-    announce(domain)
-    announced = domain.now
-    domain.run(domain.now + 0.02)
-    domain.leave()
-    domain.run(domain.now + l2)
-    domain.arrive(2)
-    domain.run(30.0)
-    assert not losses or l2 < 1  # an MN that has arrived makes the rest unnecessary
-    sent = [
-        round(t - announced, 3)
-        for t, _, action in domain.log
-        if isinstance(action, Send) and isinstance(action.message, LOST[name])
-    ]
-    if l2 > 1 and name in ("Fast PBU", "Reverse PBU"):
-        first = sent[0]
-        assert [round(t - first, 2) for t in sent] == [0.0, 1.0, 3.0][: times + 1]
-    assert_served_at(domain, 2)
-
-
-def test_nothing_is_sent_for_ever() -> None:
-    """Nobody answers any more: three Fast PBUs, then a plain de-registration, and that is all."""
-    domain = begin()
-    domain.log.clear()
-    domain.deliver = lambda *_: ()
-    domain.leave()
-    domain.run(60.0)
-    assert messages(domain) == ["Fast PBU", "Fast PBU", "Fast PBU", "PBU-dereg"]
-    assert "fast-pbu-unanswered" in domain.notes()
-    assert not domain.mags[PMAG].binding_update_list
-
-
-def test_reverse_pbu_without_answer_is_given_up() -> None:
-    domain = begin()
-    domain.deliver = lambda _source, destination, _message: () if destination == NMAG else (domain.one_way,)
-    announce(domain)
-    domain.run(1.02)
-    domain.leave()
-    domain.run(30.0)
-    assert len(domain.sent(ReverseProxyBindingUpdate)) == 3
-    assert domain.notes().count("reverse-pbu-unanswered") == 1
-    assert len(domain.lma.binding_cache) == 0
-
-
-delays = st.lists(st.sampled_from([0.001, 0.005, 0.02, 0.15]), max_size=2)
-moves = st.lists(
-    st.tuples(
-        st.integers(1, 3),
-        st.sampled_from([0.001, 0.004, 0.05, 0.6]),
-        st.sampled_from([0.001, 0.01, 0.1, 1.5, 12.0]),
-        st.sampled_from([None, 1, 2, 3]),
-    ),
-    max_size=8,
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(moves, st.booleans(), st.lists(delays, max_size=40))
-def test_any_history_on_a_bad_network_ends_where_the_mn_is(
-    history: list[tuple[int, float, float, int | None]], known: bool, fates: list[list[float]]
-) -> None:
-    """Messages lost, doubled, late, reordered; (where to, time in the air, pause, MAG announced before leaving)."""
-    domain = begin(mags=3, known=known)
-    remaining = list(fates)
-    domain.deliver = lambda *_: remaining.pop() if remaining else (domain.one_way,)
-    for mag, away, pause, announced in history:
-        if announced:
-            announce(domain, mag_address(announced))
-        domain.leave()
-        domain.run(domain.now + away)
-        domain.arrive(mag)
-        domain.run(domain.now + pause)
-        check_invariants(domain)
-    remaining.clear()
-    domain.run(domain.now + 80.0)
-    check_invariants(domain)
-    assert domain.here is not None
-    assert_served_at(domain, domain.here)

@@ -10,8 +10,6 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from common.actions import Forwarding, ToAccess, ToPeer
 from common.mh.messages import (
@@ -27,7 +25,6 @@ from common.mh.messages import (
 from lmad.binding_cache import State
 from tests.domain import LMAA, mac, mag_address, mn_id
 from tests.packets import HNP, PacketDomain
-from tests.test_domain import check_invariants
 
 MN: MnId = mn_id(1)
 NOT_ACCEPTED = "uplink not accepted"
@@ -320,44 +317,3 @@ def test_a_mag_without_the_scheme_is_served_as_plain_pmipv6(plain: int) -> None:
     domain.run(30.0)
     [bce] = domain.lma.binding_cache.of(MN)
     assert (bce.state, bce.proxy_coa) == (State.REGISTERED, mag_address(2))
-
-
-delays = st.lists(st.sampled_from([0.001, 0.005, 0.02, 0.15]), max_size=2)
-moves = st.lists(
-    st.tuples(
-        st.integers(1, 3),
-        st.sampled_from([0.001, 0.004, 0.05, 0.6, 4.0]),
-        st.sampled_from([0.001, 0.01, 0.1, 1.5, 12.0]),
-        st.sampled_from([None, 1, 2, 3]),
-        st.booleans(),
-    ),
-    max_size=8,
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(moves, st.lists(delays, max_size=40))
-def test_any_history_on_a_bad_network_ends_where_the_mn_is(
-    history: list[tuple[int, float, float, int | None, bool]], fates: list[list[float]]
-) -> None:
-    """(where to, time in the air, pause, MAG announced before leaving, whether nMAG knows whence it comes)."""
-    domain = begin(mags=3)
-    remaining = list(fates)
-    domain.deliver = lambda s, d, _: remaining.pop() if remaining else (domain.delay(s, d),)
-    for mag, away, pause, announced, known in history:
-        assert domain.here is not None
-        here = mag_address(domain.here)
-        if announced and announced != domain.here:
-            domain.perform(here, domain.mags[here].handover(MN, mag_address(announced), domain.now))
-        domain.leave()
-        domain.run(domain.now + away)
-        if known:
-            domain.perform(mag_address(mag), domain.mags[mag_address(mag)].expected(MN, here))
-        domain.arrive(mag)
-        domain.run(domain.now + pause)
-        check_invariants(domain)
-    remaining.clear()
-    domain.run(domain.now + 80.0)
-    check_invariants(domain)
-    assert domain.here is not None
-    assert_at(domain, domain.here)

@@ -1,0 +1,100 @@
+"""Contexts on their way from pMAG to nMAG, between pure cores in virtual time: of any size, broken, refused."""
+
+import random
+from dataclasses import replace
+from ipaddress import IPv6Address
+
+import pytest
+
+from common.mh.messages import (
+    AccessTechnologyType,
+    ContextContinuation,
+    ContextData,
+    HandoffIndicator,
+    ProxyBindingAck,
+    ProxyBindingUpdate,
+    Status,
+    Timestamp,
+    UpdateFlag,
+)
+from lmad.binding_cache import State
+from tests.domain import LMAA, mag_address, utc
+from tests.packets import PacketDomain
+from tests.test_context_reflector import MN, assert_nothing_wrong, begin
+
+
+@pytest.mark.parametrize("octets", [0, 64, 1800, 6000])
+def test_contexts_of_any_size_arrive_intact(octets: int) -> None:
+    data = random.Random(octets).randbytes(octets)
+    domain = begin(known=True)
+    here = domain.mags[mag_address(1)]
+    entry = here.binding_update_list[MN]
+    here.binding_update_list.store(replace(entry, opaque=(ContextData(0xFF00, data),)))
+    domain.leave()
+    domain.run(domain.now + 0.05)
+    domain.arrive(2)
+    domain.run(domain.now + 1.0)
+    assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == (ContextData(0xFF00, data),)
+
+
+def test_context_of_which_a_part_is_lost_starts_from_nothing_and_the_handover_does_not_wait() -> None:
+    domain = begin(known=True)
+    here = domain.mags[mag_address(1)]
+    pieces = (ContextData(0xFF00, bytes(64)), ContextData(0xFF01, bytes(6000)))
+    here.binding_update_list.store(replace(here.binding_update_list[MN], opaque=pieces))
+    domain.deliver = lambda _source, _destination, message: (
+        () if isinstance(message, ContextContinuation) and message.part == 2 else (domain.one_way,)
+    )
+    domain.traffic(0.002, until=3.0)
+    domain.leave()
+    domain.run(domain.now + 0.05)
+    domain.arrive(2)
+    domain.run(4.0)
+    assert_nothing_wrong(domain)
+    assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == pieces[:1]
+
+
+def dereg_with(contexts: tuple[ContextData, ...], **limits: int) -> tuple[PacketDomain, list[str]]:
+    """What the LMA notes when pMAG de-registers the MN with these."""
+    domain = begin(2, False, 0.01, **limits)
+    entry = domain.mags[mag_address(1)].binding_update_list[MN]
+    pbu = ProxyBindingUpdate(
+        sequence=7,
+        lifetime=0,
+        flags=UpdateFlag.ACKNOWLEDGE | UpdateFlag.PROXY | UpdateFlag.CONTEXT,
+        mn_id=MN,
+        hnps=entry.hnps,
+        handoff_indicator=HandoffIndicator.UNKNOWN,
+        access_technology=AccessTechnologyType.IEEE_802_11,
+        mn_ll_id=entry.mn_ll_id,
+        timestamp=Timestamp.from_utc(utc(domain.now)),
+        contexts=contexts,
+    )
+    domain.log.clear()
+    domain.perform(LMAA, domain.lma.receive(mag_address(1), pbu, domain.now))
+    return domain, domain.notes()
+
+
+@pytest.mark.parametrize(
+    ("contexts", "limits", "reason"),
+    [
+        ((ContextData(1, IPv6Address("2001:db8::bad").packed),), {}, "refused-unknown-nmag"),
+        ((ContextData(1, b"short"),), {}, "refused-nmag-address-malformed"),
+        ((ContextData(0xFF00, bytes(600)),), {"max_context_size": 512}, "refused-context-too-large"),
+        (
+            tuple(ContextData(0xFF00 + n, b"") for n in range(3)),
+            {"max_context_features": 2},
+            "refused-context-features-too-many",
+        ),
+    ],
+)
+def test_contexts_that_are_refused_change_nothing(
+    contexts: tuple[ContextData, ...], limits: dict[str, int], reason: str
+) -> None:
+    domain, notes = dereg_with(contexts, **limits)
+    assert notes == [reason]
+    [bce] = domain.lma.binding_cache.of(MN)
+    assert (bce.state, bce.proxy_coa) == (State.REGISTERED, mag_address(1))
+    [pba] = domain.sent(ProxyBindingAck)
+    assert isinstance(pba, ProxyBindingAck)
+    assert pba.status == Status.ADMINISTRATIVELY_PROHIBITED
