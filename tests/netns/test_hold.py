@@ -8,7 +8,8 @@ import pytest
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from testbed.node import wait_until
-from tests.netns.hold_rig import Rig, trouble
+from tests.netns.hold_rig import Rig
+from tests.netns.numbered import trouble
 
 pytestmark = pytest.mark.netns
 

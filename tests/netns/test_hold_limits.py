@@ -13,7 +13,8 @@ from common.dataplane.keeping import Keep
 from common.dataplane.netlink import RouteSocket
 from common.errors import DataPlaneError
 from testbed.node import wait_until
-from tests.netns.hold_rig import Receiver, Rig, Sender, trouble
+from tests.netns.hold_rig import Rig
+from tests.netns.numbered import Receiver, Sender, trouble
 
 pytestmark = pytest.mark.netns
 

@@ -7,7 +7,8 @@ import pytest
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from testbed.node import wait_until
-from tests.netns.hold_rig import Receiver, Rig, Sender, trouble
+from tests.netns.hold_rig import Rig
+from tests.netns.numbered import Receiver, Sender, trouble
 
 pytestmark = pytest.mark.netns
 
