@@ -110,3 +110,11 @@ async def serving(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run())
         await shell.serve(ready.set, reload)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """The shell's loop has taken what was put in: it is another thread's, so there is nothing to wait on but this."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
