@@ -30,7 +30,7 @@ class Place:
 def _on_a_kernel(function: str) -> Callable[[Place], Iterable[Row]]:
     def measured(place: Place) -> Iterable[Row]:
         note = "" if place.backend.clock == "real" else "an emulated processor, one instruction a nanosecond"
-        for row in place.backend.call(f"testbed.bench_hold:{function}", {}, place.progress):
+        for row in place.backend.call(function, {}, place.progress):
             yield Row(*row)._replace(note=note)
 
     return measured
@@ -56,8 +56,9 @@ BENCHMARKS: dict[str, Callable[[Place], Iterable[Row]]] = {
     "handovers": lambda _: bench_core.handovers(),
     "memory": lambda _: bench_core.memory(),
     "store": lambda _: bench_store.store(),
-    "hold": _on_a_kernel("hold_rows"),
-    "forwarding": _on_a_kernel("forwarding_rows"),
+    "lmad": _on_a_kernel("testbed.bench_socket:lmad_rows"),
+    "hold": _on_a_kernel("testbed.bench_hold:hold_rows"),
+    "forwarding": _on_a_kernel("testbed.bench_hold:forwarding_rows"),
     "phases": _phases,
 }
 

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address, IPv6Network
 from itertools import cycle, pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from common.actions import Action, Send
 from common.garbage import Garbage
@@ -57,7 +57,15 @@ MOVERS = 20
 ROUNDS = 200
 PAIRS_A_ROUND = 100
 
-Said = tuple[IPv6Address, Message]
+
+class Said(NamedTuple):
+    """What a MAG says; the anchor sends so many messages for it, not all of them to that MAG."""
+
+    mag: IPv6Address
+    message: Message
+    answers: int
+
+
 Script = Generator[Said, list[Message], None]
 
 
@@ -145,10 +153,11 @@ class Movers:
         scripts = [self._script(number, pmag, nmag, self._now) for number in self._numbers]
         said = [next(script) for script in scripts]
         while said:
-            heard = [(source, encode(message)) for source, message in said]
+            heard = [(each.mag, encode(each.message)) for each in said]
             began = time.process_time()
             answers = [self._serve(source, octets) for source, octets in heard]
             took_s += time.process_time() - began
+            assert [len(each) for each in answers] == [each.answers for each in said]  # a refusal is no handover
             talks = zip(scripts, answers, strict=True)
             going_on = [(script, step) for script, answer in talks if (step := _next(script, answer))]
             scripts, said = [script for script, _ in going_on], [step for _, step in going_on]
@@ -172,35 +181,35 @@ def _next(script: Script, answers: list[Message]) -> Said | None:
 
 def _pmipv6(number: int, pmag: IPv6Address, nmag: IPv6Address, now: float) -> Script:
     """pMAG's de-registration and nMAG's registration."""
-    yield pmag, registration(number, now, 1, lifetime=0)
-    yield nmag, registration(number, now + 0.1, 2)
+    yield Said(pmag, registration(number, now, 1, lifetime=0), 1)
+    yield Said(nmag, registration(number, now + 0.1, 2), 1)
 
 
 def _fpmipv6(number: int, _pmag: IPv6Address, nmag: IPv6Address, now: float) -> Script:
     """All that the LMA hears of it is nMAG's registration."""
-    yield nmag, registration(number, now, 1)
+    yield Said(nmag, registration(number, now, 1), 1)
 
 
 def _fast_handover(number: int, pmag: IPv6Address, nmag: IPv6Address, now: float) -> Script:
     """pMAG's Fast PBU, nMAG's answer to the Reverse PBU, and its registration."""
     fast = FastProxyBindingUpdate(**body_of(registration(number, now, 1)), nmag=nmag)
-    yield pmag, fast
-    yield (
-        nmag,
-        ReverseProxyBindingAck(status=Status.ACCEPTED, sequence=1, lifetime=fast.lifetime, mn_id=fast.mn_id),
-    )
-    yield nmag, registration(number, now + 0.1, 2)
+    yield Said(pmag, fast, 2)
+    known = ReverseProxyBindingAck(status=Status.ACCEPTED, sequence=1, lifetime=fast.lifetime, mn_id=fast.mn_id)
+    yield Said(nmag, known, 0)
+    yield Said(nmag, registration(number, now + 0.1, 2), 1)
 
 
 def _context_reflector(number: int, pmag: IPv6Address, nmag: IPv6Address, now: float) -> Script:
     """pMAG's de-registration with a context, its end marker, nMAG's registration, pMAG's BRA."""
     leave = registration(number, now, 1, lifetime=0)
     pieces = (ContextData(Feature.NMAG_ADDRESS, nmag.packed), ContextData(Feature.FIRST_LOCAL, bytes(64)))
-    yield pmag, replace(leave, flags=leave.flags | UpdateFlag.CONTEXT, contexts=pieces)
-    yield pmag, ContextReflectionAck(status=Status.ACCEPTED, sequence=1, lifetime=10.0, mn_id=leave.mn_id)
-    answers = yield nmag, registration(number, now + 0.1, 2)
+    yield Said(pmag, replace(leave, flags=leave.flags | UpdateFlag.CONTEXT, contexts=pieces), 2)
+    marker = ContextReflectionAck(status=Status.ACCEPTED, sequence=1, lifetime=10.0, mn_id=leave.mn_id)
+    yield Said(pmag, marker, 0)
+    answers = yield Said(nmag, registration(number, now + 0.1, 2), 2)
     bri = next(answer for answer in answers if isinstance(answer, BindingRevocationIndication))
-    yield pmag, BindingRevocationAck(status=RevocationStatus.SUCCESS, sequence=bri.sequence, mn_id=bri.mn_id)
+    closed = BindingRevocationAck(status=RevocationStatus.SUCCESS, sequence=bri.sequence, mn_id=bri.mn_id)
+    yield Said(pmag, closed, 0)
 
 
 SCRIPTS: dict[str, Callable[[int, IPv6Address, IPv6Address, float], Script]] = {

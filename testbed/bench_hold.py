@@ -1,36 +1,40 @@
 """Benchmarks of the data plane: holding and releasing, and what the rules for it cost a packet that is not held.
 
-One LMA and one MAG, a tunnel between them, nothing emulated: packets come from the kernel's generator (pktgen) into the
-receive path of the LMA or the MAG, and end in a device that only counts.
+One LMA and one MAG with the rules of the daemons, a tunnel between them, nothing emulated: packets come from the
+kernel's generator (pktgen) into the receive path of the LMA or the MAG, and end in a device that only counts. What is
+released at the LMA ends in such a device behind its tunnel: the MAG takes no part.
 """
 
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network
-from pathlib import Path
+from ipaddress import IPv6Network
 
 from common.actions import Forward, Forwarding, ToAccess, ToPeer
+from common.dataplane.guard import Guard
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.linux import LinuxDataPlane
 from common.dataplane.roles import LMA, MAG
-from common.mh.messages import MnId
+from common.dataplane.routes import HNP_METRIC
+from testbed.bench_core import LMAA, MAGS, POOL, mn_id
+from testbed.bench_nodes import two_nodes
 from testbed.bench_row import Progress, Row
-from testbed.node import Node, run, wait_until
+from testbed.node import Node, run
 
-LMAA, PROXY_COA = IPv6Address("2001:db8:0:ff::1"), IPv6Address("2001:db8:0:1::1")
-POOL = IPv6Network("2001:db8:1000::/36")
+PROXY_COA = MAGS[0]
 CN = "2001:db8:cc::2"
 MN_MAC = bytes.fromhex("020000000001")
 LONGEST = 65535
 SESSIONS, PACKETS_EACH = 1000, 65
-ROUNDS = 9
-FORWARDED = 20_000
+BINDINGS = 100_000
+ROUNDS = 5
+FORWARDED = 4000
 FRAME_OCTETS = 142  # 128 of IPv6
+RATE = 2000, 4000  # messages of a peer, a second and at once
 GENERATOR = "/proc/net/pktgen"
 
 
@@ -39,6 +43,7 @@ def hold_rows(progress: Progress) -> list[Row]:
     with _pair(
         Keep(HoldLimits(packets=LONGEST, octets=1 << 30, packets_in_all=1 << 27, octets_in_all=1 << 41))
     ) as pair:
+        pair.end_behind_the_tunnel()
         progress(f"holding {LONGEST} packets for one mobile node")
         pair.serve(0, held=True)
         hold_pps = pair.generate("lma", pair.address(0), LONGEST)
@@ -73,11 +78,12 @@ def hold_rows(progress: Progress) -> list[Row]:
 
 def forwarding_rows(progress: Progress) -> list[Row]:
     """What a packet that is not held takes with our rules at LMA and MAG, 1,000 MNs being held, and without them."""
-    with _pair(Keep()) as pair:
-        progress("forwarding with and without the rules")
+    with _pair(Keep()) as pair, pair.other_bindings(range(SESSIONS + 1, BINDINGS)):
+        progress(f"forwarding with and without the rules, {BINDINGS} bindings being installed")
         pair.serve(SESSIONS)
         for number in range(SESSIONS):
             pair.serve(number, held=True)
+        pair.settle()
         ways: dict[str, Callable[[], float]] = {
             "downlink": lambda: pair.generate("lma", pair.address(SESSIONS), FORWARDED),
             "uplink": lambda: pair.generate("mag", CN, FORWARDED, source=pair.address(SESSIONS)),
@@ -110,7 +116,7 @@ class _Pair:
     planes: dict[str, LinuxDataPlane]
 
     def address(self, number: int) -> str:
-        return str(IPv6Address(int(POOL.network_address) + (number + 1 << 64) + 1))
+        return str(_hnp(number)[1])
 
     def serve(self, number: int, *, held: bool = False) -> None:
         """The MN's path at the LMA."""
@@ -128,12 +134,35 @@ class _Pair:
             return self.planes["lma"].holds()
 
     def settle(self) -> None:
-        """Until every queue is ready for its next use."""
-        plane = self.planes["lma"]
-        while (due := plane.deadline()) is not None:
-            time.sleep(max(0.0, due - time.monotonic()))
-            with self.nodes["lma"].inside():
-                plane.expire(time.monotonic())
+        """Until every queue is ready for its next use, and no packet is led to one that is not held."""
+        for name, plane in self.planes.items():
+            while (due := plane.deadline()) is not None:
+                time.sleep(max(0.0, due - time.monotonic()))
+                with self.nodes[name].inside():
+                    plane.expire(time.monotonic())
+
+    def end_behind_the_tunnel(self) -> None:
+        """From now on what the LMA sends through the tunnel is counted there, and goes to nobody."""
+        commands = f"""
+            link add sink0 type dummy
+            link set sink0 up
+            neighbour add fe80::2 lladdr 02:00:00:00:00:02 dev sink0 nud permanent
+            route replace {PROXY_COA} via fe80::2 dev sink0 src {LMAA}
+        """
+        self.nodes["lma"].run(["ip", "-6", "-batch", "-"], commands)
+
+    @contextmanager
+    def other_bindings(self, numbers: Iterable[int]) -> Iterator[None]:
+        """All that the LMA's kernel has of an MN that is not in a handover: its route into the tunnel."""
+        lma, device = self.nodes["lma"], self.planes["lma"].tunnel_device(PROXY_COA)
+        routes = (
+            f"route add {_hnp(number)} dev {device} metric {HNP_METRIC} protocol {LMA.protocol}" for number in numbers
+        )
+        lma.run(["ip", "-6", "-batch", "-"], "\n".join(routes))
+        try:
+            yield
+        finally:
+            lma.run(["ip", "link", "delete", device])  # with all of them at once
 
     def sent_down(self) -> int:
         """Packets that the LMA's end of the tunnel has taken."""
@@ -170,56 +199,35 @@ class _Pair:
 
 
 def _forward(number: int, forwarding: Forwarding) -> Forward:
-    hnp = IPv6Network((int(POOL.network_address) + (number + 1 << 64), 64))
-    return Forward(MnId.nai(f"mn{number}@example.net"), (hnp,), forwarding)
+    return Forward(mn_id(number), (_hnp(number),), forwarding)
+
+
+def _hnp(number: int) -> IPv6Network:
+    return IPv6Network((int(POOL.network_address) + (number + 1 << 64), 64))
 
 
 @contextmanager
 def _pair(keep: Keep) -> Iterator[_Pair]:
-    nodes = {"lma": Node("lma"), "mag": Node("mag")}
+    run(["modprobe", "pktgen"])
     planes: dict[str, LinuxDataPlane] = {}
-    try:
-        run(["modprobe", "pktgen"])
-        _connect(nodes)
-        with nodes["lma"].inside():
-            planes["lma"] = LinuxDataPlane(LMA, pools=[POOL], keep=keep)
-            planes["lma"].start(LMAA, [PROXY_COA])
-        with nodes["mag"].inside():
-            planes["mag"] = LinuxDataPlane(MAG, access_interfaces=("acc0",), keep=Keep(uplink=True))
-            planes["mag"].start(PROXY_COA, [LMAA])
-            path = Forwarding(ToAccess("acc0", MN_MAC), uplink_to=LMAA, give_back=True)
-            planes["mag"].apply(_forward(SESSIONS, path))
-        nodes["lma"].run(["ping", "-6", "-c", "1", "-w", "5", str(PROXY_COA)])
-        yield _Pair(nodes, planes)
-    finally:
-        for name, plane in planes.items():
-            with nodes[name].inside():
-                plane.close()
-        for node in nodes.values():
-            node.close()
-
-
-def _connect(nodes: dict[str, Node]) -> None:
-    """A wire between the two, and a device on the other side of each that takes what is sent, and counts it."""
-    lma, mag = nodes.values()
-    lma.run(["ip", "link", "add", "core0", "type", "veth", "peer", "core0", "netns", mag.path])
-    for node, address, other, device in ((lma, LMAA, PROXY_COA, "inet0"), (mag, PROXY_COA, LMAA, "acc0")):
-        with node.inside():
-            Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
-            Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
-        commands = f"""
-            link add {device} type dummy
-            link set lo up
-            link set {device} up
-            link set core0 up
-            address add {address}/128 dev lo
-            address add {"fe80::1" if node is lma else "fe80::2"}/64 dev core0 nodad
-            route add {other} via {"fe80::2" if node is lma else "fe80::1"} dev core0 src {address}
-        """
-        node.run(["ip", "-6", "-batch", "-"], commands)
-    lma.run(
-        ["ip", "-6", "-batch", "-"],
-        "route add default via fe80::9 dev inet0\n"
-        "neighbour add fe80::9 lladdr 02:00:00:00:00:09 dev inet0 nud permanent\n",
-    )
-    wait_until(lambda: "tentative" not in lma.run(["ip", "-6", "address"]), "addresses that can be used")
+    with two_nodes() as (lma, mag):
+        nodes = {"lma": lma, "mag": mag}
+        try:
+            with lma.inside():
+                planes["lma"] = LinuxDataPlane(LMA, pools=[POOL], keep=keep, guard=Guard((PROXY_COA,), *RATE))
+                planes["lma"].start(LMAA, [PROXY_COA])
+            with mag.inside():
+                planes["mag"] = LinuxDataPlane(
+                    MAG,
+                    access_interfaces=("acc0",),
+                    keep=Keep(uplink=True),
+                    guard=Guard((LMAA,), *RATE, access=("acc0",)),
+                )
+                planes["mag"].start(PROXY_COA, [LMAA])
+                path = Forwarding(ToAccess("acc0", MN_MAC), uplink_to=LMAA, give_back=True)
+                planes["mag"].apply(_forward(SESSIONS, path))
+            yield _Pair(nodes, planes)
+        finally:
+            for name, plane in planes.items():
+                with nodes[name].inside():
+                    plane.close()

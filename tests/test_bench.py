@@ -1,11 +1,13 @@
 """What `testbed bench` measures is what it says, and what it says has the format that others read."""
 
 import gc
+from pathlib import Path
 
 import pytest
 
 from lmad.binding_cache import State
-from testbed import bench
+from lmad.config import load_config
+from testbed import bench, bench_socket
 from testbed.bench_core import MAGS, SCRIPTS, Movers, anchor, garbage_as_in_the_daemons
 from testbed.bench_row import Row
 
@@ -62,3 +64,18 @@ def test_the_json_is_what_the_document_says() -> None:
 )
 def test_the_table_says_whether_a_goal_is_reached(value: float, higher_is_better: bool, verdict: str) -> None:
     assert f"  {verdict}" in bench.render([Row("ratio", value, "", 1.0, higher_is_better)])
+
+
+@pytest.mark.parametrize("scheme", SCRIPTS)
+def test_lmad_takes_the_configuration_that_it_is_measured_with(scheme: str, tmp_path: Path) -> None:
+    file = tmp_path / "lmad.toml"
+    file.write_text(bench_socket.configuration(scheme, tmp_path))
+    config = load_config(file)
+    assert config.lma.scheme == scheme
+    assert [mag.address for mag in config.mag] == list(MAGS)
+    assert len(config.mobile_node) == bench_socket.MNS
+
+
+def test_the_document_names_every_benchmark() -> None:
+    document = (Path(__file__).parents[1] / "docs/bench.md").read_text()
+    assert [name for name in bench.BENCHMARKS if f"| `{name}` |" not in document] == []
