@@ -24,10 +24,11 @@ from common.mh.raw_socket import open_mh_socket, receive
 from testbed.bench_core import LMAA, MAGS, POOL, SCRIPTS, Said, Script, mn_id, registration
 from testbed.bench_nodes import two_nodes
 from testbed.bench_row import Progress, Row
-from testbed.node import LabError, Readiness
+from testbed.node import LabError
+from testbed.readiness import Readiness
 
 MNS = 50
-ROUNDS = 10
+ROUNDS = 4
 PATIENCE_S = 10.0
 
 
