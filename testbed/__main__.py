@@ -24,6 +24,7 @@ from testbed.pcap import CaptureError
 from testbed.report.command import report
 from testbed.run_directory import MeasurementError
 from testbed.scenario import Scenario
+from testbed.tcp.stream import DEFAULT_MBPS
 from testbed.watch.command import watch
 
 _lab_option = click.option("--lab", default="lab", show_default=True, help="which one, if several are up")
@@ -53,6 +54,14 @@ def doctor() -> None:
 @click.option("--rate", "rate_pps", type=click.FloatRange(1), default=200.0, show_default=True, help="packets/s")
 @click.option(
     "--packet-size", type=click.IntRange(32, 1400), default=200, show_default=True, help="UDP payload, octets"
+)
+@click.option(
+    "--tcp",
+    "tcp_mbps",
+    is_flag=False,
+    flag_value=DEFAULT_MBPS,
+    type=click.FloatRange(0.1, 100),
+    help=f"iperf3 by TCP each way too: Mbit/s, {DEFAULT_MBPS:g} if none are given",
 )
 @click.option("--mags", type=click.IntRange(2, 64), default=2, show_default=True, help="access routers")
 @click.option("--mns", type=click.IntRange(1, 200), default=1, show_default=True, help="mobile nodes, all move at once")

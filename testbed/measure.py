@@ -2,7 +2,7 @@
 
 Beyond the schema: "spec" fields as given, per handover "phase_t_us", "processing" and "phases_missing" (`phases.py`),
 "latency_ms" of each direction, "totals" over the whole run, and "captures", which says whether they agree with what
-iperf3 and ping counted. How packets are counted is in `accounting.py`.
+iperf3 and ping counted; "tcp", where there was any (`tcp/measure.py`). How packets are counted is in `accounting.py`.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from testbed.observations import DIRECTIONS, LMA, Observations, observe
 from testbed.phases import phases_of
 from testbed.run_directory import RunDirectory
 from testbed.signalling import as_sent
+from testbed.tcp.measure import Moves, measure_tcp
 from testbed.timeline import bytes_signalled, timeline_of
 
 SCHEMA = 1
@@ -29,6 +30,7 @@ def measure(run_directory: Path) -> dict[str, Any]:
     measured = [_of_mobile_node(run, seen, journals, mn) for mn in run.mns]
     notes: list[str] = []
     iperf3, ping = iperf3_of(run, seen, notes), ping_of(run, seen, notes)
+    tcp = {"tcp": measure_tcp(run, (one.moves for one in measured), notes)} if run.spec.tcp_mbps else {}
     undecodable = sum(signal.message is None for signal in seen.signals)
     if undecodable:
         notes.append(f"{undecodable} signalling packets could not be decoded")
@@ -44,11 +46,12 @@ def measure(run_directory: Path) -> dict[str, Any]:
         "l2_ms": spec.l2_ms,
         "rate_pps": spec.rate_pps,
         **({} if spec.seed is None else {"seed": spec.seed}),
-        "handovers": sorted((one for mn in measured for one in mn.handovers), key=lambda one: int(one["index"])),
+        "handovers": sorted((one for mn in measured for one in mn.moves.handovers), key=lambda one: int(one["index"])),
         "outside_handovers": _sum_as_json(mn.outside for mn in measured),
         "totals": _sum_as_json(mn.totals for mn in measured),
         "ping": ping,
         "iperf3": iperf3,
+        **tcp,
         "captures": {"whole": not notes, "notes": notes},
     }
 
@@ -56,7 +59,7 @@ def measure(run_directory: Path) -> dict[str, Any]:
 class _Measured(NamedTuple):
     """One MN's handovers, and by direction the packets that belong to none of them, and all."""
 
-    handovers: list[dict[str, Any]]
+    moves: Moves
     outside: dict[str, Counts]
     totals: dict[str, Counts]
 
@@ -86,7 +89,7 @@ def _of_mobile_node(
         }
         for window in windows
     ]
-    measured = _Measured(handovers, {}, {})
+    measured = _Measured(Moves(mn, windows, handovers, noticed), {}, {})
     for direction, flow in flows.items():
         by_window, outside, total = account(flow, direction, windows, noticed)
         measured.outside[direction], measured.totals[direction] = outside, total

@@ -5,11 +5,11 @@ has 64 bits with --udp-counters-64bit). Its identity is (MN, direction, number):
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from ipaddress import IPv6Address
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from common.errors import MalformedMessage
 from common.mh.messages import Message
@@ -149,6 +149,45 @@ def observe(run: RunDirectory) -> Observations:
 _Record = Callable[[int, int, tuple[int, int], str], None]
 
 
+class Place(NamedTuple):
+    """An interface and way at which a node sees one MN's packets of a direction, and what they do there: leave their
+    sender, are offered to an access link, cross it, arrive."""
+
+    interface: int
+    outgoing: bool
+    mn: str
+    direction: str
+    step: Literal["leave", "offer", "cross", "arrive"]
+
+    @property
+    def where(self) -> tuple[int, bool]:
+        return self.interface, self.outgoing
+
+    @property
+    def prefix(self) -> slice:
+        """Where in a packet the MN's home network prefix is."""
+        return _DESTINATION if self.direction == DOWNLINK else _SOURCE
+
+
+def places(run: RunDirectory, node: str) -> Iterator[Place]:
+    """What to look for at a node. Raises MeasurementError if it is not known."""
+    if node not in run.nodes:
+        raise MeasurementError(f"run.json: no node {node!r}")
+    interfaces = run.nodes[node]
+    for name, mn in run.mns.items():
+        if node == CN:
+            for index in (index for index, interface in interfaces.interfaces.items() if interface != "lo"):
+                yield Place(index, True, name, DOWNLINK, "leave")
+                yield Place(index, False, name, UPLINK, "arrive")
+        elif node == run.node_of(name):
+            yield Place(interfaces.index(mn.interface), True, name, UPLINK, "leave")
+            yield Place(interfaces.index(mn.interface), False, name, DOWNLINK, "arrive")
+        elif node in mn.access:
+            yield Place(interfaces.index(mn.access[node]), True, name, DOWNLINK, "cross")
+            yield Place(interfaces.index(mn.access[node]), False, name, UPLINK, "cross")
+            yield Place(interfaces.index(COPIES), True, name, DOWNLINK, "offer")
+
+
 class _Point(NamedTuple):
     """An interface and way at which test packets are looked for: those of the flow that this prefix belongs to."""
 
@@ -159,28 +198,16 @@ class _Point(NamedTuple):
 def _points(run: RunDirectory, node: str, seen: Observations) -> dict[tuple[int, bool], _Point]:
     """For a node's (interface index, outgoing): what to look for there."""
     points: dict[tuple[int, bool], _Point] = {}
-
-    def look(interface: int, outgoing: bool, mn: str, direction: str, record: Callable[[Flow], _Record]) -> None:
-        prefix = _DESTINATION if direction == DOWNLINK else _SOURCE
-        point = points.setdefault((interface, outgoing), _Point(prefix, {}))
-        flow = seen.flows[mn, direction]
-        point.recorders[run.mns[mn].prefix] = (flow.port, record(flow))
-
-    if node not in run.nodes:
-        raise MeasurementError(f"run.json: no node {node!r}")
-    interfaces = run.nodes[node]
-    for name, mn in run.mns.items():
-        if node == CN:
-            for index in (index for index, interface in interfaces.interfaces.items() if interface != "lo"):
-                look(index, True, name, DOWNLINK, lambda flow: flow.leave)
-                look(index, False, name, UPLINK, lambda flow: flow.arrive)
-        elif node == run.node_of(name):
-            look(interfaces.index(mn.interface), True, name, UPLINK, lambda flow: flow.leave)
-            look(interfaces.index(mn.interface), False, name, DOWNLINK, lambda flow: flow.arrive)
-        elif node in mn.access:
-            look(interfaces.index(mn.access[node]), True, name, DOWNLINK, lambda flow: flow.cross)
-            look(interfaces.index(mn.access[node]), False, name, UPLINK, lambda flow: flow.cross)
-            look(interfaces.index(COPIES), True, name, DOWNLINK, lambda flow: flow.offer)
+    for place in places(run, node):
+        flow = seen.flows[place.mn, place.direction]
+        records: dict[str, _Record] = {
+            "leave": flow.leave,
+            "offer": flow.offer,
+            "cross": flow.cross,
+            "arrive": flow.arrive,
+        }
+        point = points.setdefault(place.where, _Point(place.prefix, {}))
+        point.recorders[run.mns[place.mn].prefix] = (flow.port, records[place.step])
     return points
 
 

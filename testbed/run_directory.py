@@ -27,6 +27,7 @@ class Spec(msgspec.Struct, frozen=True):
     rate_pps: float
     clock: str
     seed: int | None = None
+    tcp_mbps: float | None = None
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -45,7 +46,8 @@ class Node(msgspec.Struct, frozen=True):
 class MobileNode(msgspec.Struct, frozen=True):
     """An MN under one of its prefixes; `node` is its node where that is not what it is called here.
 
-    `access` maps a MAG to its access interface for this MN; the ports are those of the two iperf3 servers.
+    `access` maps a MAG to its access interface for this MN; the ports are those of the iperf3 servers: of two for UDP
+    and, by direction, of those for TCP.
     """
 
     mn_id: str
@@ -55,6 +57,7 @@ class MobileNode(msgspec.Struct, frozen=True):
     downlink_port: int
     uplink_port: int
     node: str = ""
+    tcp_ports: dict[str, int] = {}
 
     @property
     def prefix(self) -> bytes:
@@ -95,6 +98,7 @@ class RunDirectory(msgspec.Struct, frozen=True):
     moves: list[Move]
     ping: dict[str, dict[str, int]] = {}
     iperf3: dict[str, dict[str, Any]] = {}
+    tcp: dict[str, dict[str, Any]] = {}
     path: Path = Path()
 
     @classmethod

@@ -25,6 +25,7 @@ from testbed.lab import Lab
 from testbed.load import Flows, Traffic
 from testbed.mirror import COPIES, mirror
 from testbed.node import LabError, Node, now_ns, sleep_until, wait_until
+from testbed.tcp.stream import TcpLoad
 from testbed.topology import MAX_PREFIXES, Impairment
 from testbed.traffic import Load
 from testbed.visit import LabSpec
@@ -43,7 +44,10 @@ _HANDOVER_TIMEOUT_S = 90.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """The options of `testbed handover`. `path` is the sequence of MAGs visited, repeated as long as it takes."""
+    """The options of `testbed handover`. `path` is the sequence of MAGs visited, repeated as long as it takes.
+
+    With `tcp_mbps` there is a TCP stream of that rate each way beside every UDP stream.
+    """
 
     scheme: str = "pmipv6"
     mode: str = "reactive"
@@ -63,6 +67,7 @@ class Scenario:
     context_octets: int = 64
     prefixes: int = 1
     fixed: int = 0
+    tcp_mbps: float | None = None
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> Self:
@@ -180,7 +185,9 @@ class _Run:
         logs = self._records / "logs"
         captures = self._capture(visible, logs)
         self._progress("starting ping and iperf3")
-        self._traffic = Traffic(self._lab, Load(self._scenario.rate_pps, self._scenario.packet_size), logs, flows)
+        tcp_load = TcpLoad(self._scenario.tcp_mbps) if self._scenario.tcp_mbps else None
+        load = Load(self._scenario.rate_pps, self._scenario.packet_size)
+        self._traffic = Traffic(self._lab, load, logs, flows, tcp_load)
         self._beats, self._number = self._traffic.start()
         start_ns = now_ns()
         gc.collect()
@@ -198,7 +205,7 @@ class _Run:
         stop_ns = self._traffic.pause(self._beats.at(self._number))
         # A request and its answer run behind the last packet of either direction.
         self._wait_for_answers(stop_ns)
-        iperf3, ping = self._traffic.end()
+        counted = self._traffic.end()
         stop_all(captures)
         self._lab.require_daemons()
         return {
@@ -208,8 +215,7 @@ class _Run:
             "mns": {name: self._describe_mn(name, *flow) for name, flow in flows.items()},
             "moves": self._moves,
             "traffic": {"start_ns": start_ns, "stop_ns": stop_ns},
-            "ping": ping,
-            "iperf3": iperf3,
+            **counted,
         }
 
     def _capture(self, visible: dict[str, Node], logs: Path) -> list[Capture]:
@@ -337,8 +343,7 @@ class _Run:
             "address": str(address.ip),
             "interface": mn.interface,
             "access": dict.fromkeys(self._lab.topology.mags, mn.access_interface),
-            "downlink_port": self._traffic.downlinks[name].port,
-            "uplink_port": self._traffic.uplinks[name].port,
+            **self._traffic.ports(name),
         }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from testbed.observations import DIRECTIONS
 from testbed.phases import FIGURES, Figure
 from testbed.table import table
+from testbed.tcp.summary import render_tcp
 
 Result = dict[str, Any]
 _COLUMNS = {  # key in the JSON -> heading
@@ -34,6 +35,7 @@ def render(result: Result) -> str:
         "Outside handovers: " + _outside(result),
         _phases(result),
         _signalling(result),
+        render_tcp(result),
         _ping_and_iperf3(result),
         _oddities(result),
     ]

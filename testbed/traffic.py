@@ -12,10 +12,10 @@ import time
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from testbed.node import LabError, Node, Process, uninterrupted, wait_until
-from testbed.rhythm import Tap, echo_request, udp_to
+from testbed.rhythm import PacketFilter, Tap, echo_request, udp_to
 
 _PING_INTERVAL_S = 0.05
 _FIRST_PORT = 5201
@@ -68,6 +68,13 @@ class Ping:
         return {"sent": int(counts[1]), "received": int(counts[2])}
 
 
+class Paced(Protocol):
+    """What a stream carries: iperf3's options for it."""
+
+    @property
+    def options(self) -> list[str]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """What a stream carries: UDP payloads of `packet_size` octets, `rate_pps` a second."""
@@ -83,6 +90,13 @@ class Load:
         wake-ups a second.
         """
         return round(1e6 / self.rate_pps) * 1000
+
+    @property
+    def options(self) -> list[str]:
+        return [
+            *("--udp", "--bitrate", f"{self.rate_pps * self.packet_size * 8:.0f}", "--length", str(self.packet_size)),
+            *("--pacing-timer", str(self.interval_ns // 1000)),
+        ]
 
 
 class Stream:
@@ -112,23 +126,24 @@ class Stream:
         self.require_alive()
         return any(socket[3] == _TCP_LISTEN for socket in self._control_sockets(self._receiver, remote=False))
 
-    def start(self, receiver: IPv6Address, load: Load, source: IPv6Address | None = None) -> None:
+    def start(self, receiver: IPv6Address, load: Paced, source: IPv6Address | None = None) -> None:
         """Start the sender, once `listening`; it sends nothing but its request to connect before `go`.
 
         `source` is the address that it sends from; else the kernel chooses.
         """
-        rate = load.rate_pps * load.packet_size * 8
         argv = [
-            *("iperf3", "--client", str(receiver), "--port", str(self.port), "-6", "--udp", "--json"),
-            *("--bitrate", f"{rate:.0f}", "--length", str(load.packet_size)),
-            *("--pacing-timer", str(load.interval_ns // 1000)),
+            *("iperf3", "--client", str(receiver), "--port", str(self.port), "-6", "--json", *load.options),
             *("--time", str(_FOREVER_S), "--interval", "0"),
             *(("--bind", str(source)) if source else ()),
         ]
-        with uninterrupted(), Tap(self._sender_node, udp_to(self.port), outgoing=True) as tap:
+        with uninterrupted(), Tap(self._sender_node, self._first_packet(), outgoing=True) as tap:
             self._sender = self._spawn(self._sender_node, argv, "sender")
             tap.wait("iperf3 does not connect", self.require_alive)
             self._sender.signal(signal.SIGSTOP)
+
+    def _first_packet(self) -> PacketFilter:
+        """The one behind which the sender only waits for words of the receiver: its request to connect."""
+        return udp_to(self.port)
 
     def answered(self) -> bool:
         """Whether all that the sender has still to hear lies in its sockets.
@@ -174,16 +189,19 @@ class Stream:
 
     def result(self) -> dict[str, Any]:
         """What iperf3 counted, once both ends have ended: of the receiver, and `packets_sent` of the sender."""
-        assert self._sender is not None
-        for process in (self._sender, self._receiver):
-            if not process.wait(30.0):
-                raise LabError(f"{process.name} did not end: its control connection is broken")
+        self._wait_for_ends()
         received, sent = (self._counted(side) for side in ("receiver", "sender"))
         # The rest of the receiver's figures (seconds, rates) are meaningless in iperf3 3.12 when the sender is stopped.
         return {
             **{key: received[key] for key in ("packets", "lost_packets", "out_of_order", "jitter_ms")},
             "packets_sent": sent["packets"],
         }
+
+    def _wait_for_ends(self) -> None:
+        assert self._sender is not None
+        for process in (self._sender, self._receiver):
+            if not process.wait(30.0):
+                raise LabError(f"{process.name} did not end: its control connection is broken")
 
     def _control_sockets(self, process: Process, *, remote: bool) -> list[list[str]]:
         """Lines of /proc/net/tcp6 with this port at that end, split."""

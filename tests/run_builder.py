@@ -31,6 +31,7 @@ INTERFACES = {
 CORE, TUNNEL, COPIES, ETH0 = 2, 9, 23, 31
 ACCESS = {"mn": 21, "mn2": 22}
 PORTS = {"mn": (5201, 5202), "mn2": (5203, 5204)}  # downlink, uplink
+TCP_PORTS = {"mn": {"downlink": 20001, "uplink": 20002}, "mn2": {"downlink": 20003, "uplink": 20004}}
 HNP = {"mn": "2001:db8:1000::/64", "mn2": "2001:db8:1000:1::/64"}
 ADDRESS_OF_MN = {"mn": IPv6Address("2001:db8:1000::5"), "mn2": IPv6Address("2001:db8:1000:1::5")}
 CLIENT_PORT = 40000
@@ -81,6 +82,7 @@ class RunBuilder:
         self.moves: list[dict[str, Any]] = []
         self.iperf3: dict[str, Any] = {}
         self.ping: dict[str, Any] = {}
+        self.tcp: dict[str, Any] = {}
 
     def frame(self, node: str, t: int, interface: int, packet: bytes, *, outgoing: bool) -> None:
         self.frames[node].append((t, interface, 4 if outgoing else 0, packet))
@@ -173,6 +175,7 @@ class RunBuilder:
                 "access": {mag: INTERFACES[mag][ACCESS[mn]] for mag in ("mag1", "mag2", "mag3")},
                 "downlink_port": PORTS[mn][0],
                 "uplink_port": PORTS[mn][1],
+                "tcp_ports": TCP_PORTS[mn],
             }
             for mn in self.mns
         }
@@ -186,6 +189,7 @@ class RunBuilder:
             "traffic": {"start_ns": T0, "stop_ns": T0 + 10**10},
             "ping": self.ping,
             "iperf3": self.iperf3,
+            "tcp": self.tcp,
         }
 
 

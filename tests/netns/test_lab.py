@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from testbed.lab import Lab
+from testbed.measure import measure
 from testbed.node import LabError, wait_until
 from testbed.scenario import run
 from testbed.visit import LABS, LabSpec, Visit, labs
@@ -141,3 +142,18 @@ def test_a_measured_run_fills_its_directory(tmp_path: Path) -> None:
         assert counted["packets"] == counted["packets_sent"] > 0
     assert report["ping"]["mn"]["sent"] >= report["ping"]["mn"]["received"] > 0
     assert any("handover 2 of 2" in text for text in said)
+
+
+def test_a_measured_run_with_tcp(tmp_path: Path) -> None:
+    """Whatever TCP sent again, iperf3 and the captures agree on it, and the network had no part in it."""
+    run({"scheme": "context-reflector", "count": 2, "rate_pps": 100, "tcp_mbps": 1.0}, tmp_path, str)
+    result = measure(tmp_path)
+    assert result["captures"]["notes"] == []
+    tcp = result["tcp"]
+    for direction in ("downlink", "uplink"):
+        counts = tcp["totals"][direction]
+        assert counts["received"] > 100
+        assert counts["sent"] == counts["received"] + counts["lost_on_air"]
+        assert counts["retransmitted"]["by_network"] == 0
+        assert tcp["iperf3"][direction]["retransmits"] == counts["retransmitted"]["all"]
+    assert tcp["totals"]["uplink"]["retransmitted"]["lost_on_air"] >= 2  # it sent on in either handover
