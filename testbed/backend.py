@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from testbed import scenario
+from testbed import measured_run
 from testbed.doctor import native_ok
 from testbed.measure import measure
 from testbed.vm import VirtualMachine
@@ -38,7 +38,7 @@ class Native:
 
     def run(self, spec: Mapping[str, Any], progress: Progress, keep: Path | None = None) -> dict[str, Any]:
         with _run_directory(keep) as directory:
-            scenario.run({**spec, "clock": self.clock}, directory, progress, self.name, keep is not None)
+            measured_run.run({**spec, "clock": self.clock}, directory, progress, self.name, keep is not None)
             return measure(directory)
 
     def call(self, function: str, arguments: dict[str, Any], progress: Progress) -> Any:
@@ -63,7 +63,7 @@ class InVm:
             "whole_captures": keep is not None,
         }
         try:
-            self._machine.call("testbed.scenario:run", arguments, progress=progress)
+            self._machine.call("testbed.measured_run:run", arguments, progress=progress)
             with _run_directory(keep) as directory:
                 self._machine.pull(GUEST_RUN_DIRECTORY, directory)
                 return measure(directory)

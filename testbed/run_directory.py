@@ -1,6 +1,6 @@
 """What a measured run leaves behind: `run.json`, `captures/NODE.pcap`, `journals/NODE.jsonl`.
 
-`testbed/scenario.py` writes it, `testbed/measure.py` reads it. All moments are nanoseconds of CLOCK_REALTIME, which
+`testbed/measured_run.py` writes it, `testbed/measure.py` reads it. All moments are nanoseconds of CLOCK_REALTIME, which
 every node shares because they are namespaces of one kernel.
 """
 

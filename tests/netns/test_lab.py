@@ -13,8 +13,8 @@ import pytest
 
 from testbed.lab import Lab
 from testbed.measure import measure
+from testbed.measured_run import run
 from testbed.node import LabError, wait_until
-from testbed.scenario import run
 from testbed.visit import LABS, LabSpec, Visit, labs
 
 pytestmark = pytest.mark.netns
