@@ -211,7 +211,8 @@ def _print_table(rows: list[dict[str, object]]) -> None:
     if not rows:
         click.echo("none")
         return
-    cells = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
+    columns = list(dict.fromkeys(name for row in rows for name in row))  # what one row has others may lack
+    cells = [columns, *([_text(row.get(name)) for name in columns] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

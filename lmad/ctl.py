@@ -22,8 +22,8 @@ def _address(_context: click.Context, _option: click.Parameter, value: str | Non
 
 @main.command()
 @click.argument("mn_id", required=False)
-@click.option("--mag", callback=_address, help="every session at the MAG with this address")
-@click.option("--realm", help="with --mag: of these only the ones whose MN-ID ends in @REALM")
+@click.option("--mag", metavar="ADDRESS", callback=_address, help="every session at the MAG with this address")
+@click.option("--realm", metavar="REALM", help="with --mag: of these only the ones whose MN-ID ends in @REALM")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_obj
 def revoke(path: Path, mn_id: str | None, mag: str | None, realm: str | None, as_json: bool) -> None:
