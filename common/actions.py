@@ -24,10 +24,14 @@ class ToPeer:
 
 @dataclass(frozen=True, slots=True)
 class ToAccess:
-    """Downlink: out of this access interface; with `mn_ll_id` (a MAC address) no neighbour discovery is needed."""
+    """Downlink: out of this access interface; with `mn_ll_id` (a MAC address) no neighbour discovery is needed.
+
+    `router` is the link-local address that the MAG has there for this MN, where it is not the same for all.
+    """
 
     interface: str
     mn_ll_id: bytes | None
+    router: IPv6Address | None = None
 
 
 Downlink = Drop | ToPeer | ToAccess
@@ -81,7 +85,7 @@ class Forward:
 class Advertise:
     """Send the MN a unicast Router Advertisement (RFC 5213 section 6.9.3). Lifetimes in seconds, MTU in octets.
 
-    The prefixes `withdrawn` are not the MN's any more (section 6.12): their lifetime is 0.
+    The prefixes `withdrawn` are not the MN's any more (section 6.12): their lifetime is 0. `router` as in ToAccess.
     """
 
     interface: str
@@ -90,18 +94,20 @@ class Advertise:
     lifetime: int
     mtu: int
     withdrawn: tuple[IPv6Network, ...] = ()
+    router: IPv6Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Solicit:
     """Ask the MN for a sign of life: Neighbor Solicitations, unicast, for what are or may be addresses of its.
 
-    RFC 4861 section 7.3.3, RFC 5213 section 6.13. Who answers is reported as heard from.
+    RFC 4861 section 7.3.3, RFC 5213 section 6.13. Who answers is reported as heard from. `router` as in ToAccess.
     """
 
     interface: str
     mn_ll_id: bytes
     addresses: tuple[IPv6Address, ...]
+    router: IPv6Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

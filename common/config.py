@@ -7,7 +7,7 @@ seconds unless the name says otherwise.
 import tomllib
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
 
@@ -32,6 +32,14 @@ class LinkLayerId(bytes):
     """A MAC address, written `02:00:00:00:00:01`."""
 
     LENGTH = 6
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError."""
+        octets = text.split(":")
+        if len(octets) != cls.LENGTH:
+            raise ValueError(f"{text!r} is not a link-layer address like 02:00:00:00:00:01")
+        return cls(int(octet, 16) for octet in octets)
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,10 +89,7 @@ def _convert(kind: type, value: Any) -> Any:
     if kind in (IPv6Address, IPv6Network):
         return kind(value)
     if kind is LinkLayerId:
-        octets = value.split(":")
-        if len(octets) != LinkLayerId.LENGTH:
-            raise ValueError(f"{value!r} is not a link-layer address like 02:00:00:00:00:01")
-        return LinkLayerId(int(octet, 16) for octet in octets)
+        return LinkLayerId.parse(value)
     raise NotImplementedError(kind)
 
 

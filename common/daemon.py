@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address
 from typing import TypeVar
@@ -31,15 +31,14 @@ from common.effects import Effects
 from common.errors import DataPlaneError, MalformedMessage, UnknownMhType
 from common.events import Kind, event
 from common.garbage import Garbage
-from common.inbox import Inbox
 from common.journal import Journal
 from common.mh.codec import decode
 from common.mh.messages import BindingError
-from common.mh.raw_socket import receive
+from common.mh.raw_socket import MhSockets, receive
 from common.persistence import Persistence
 
 LEISURE_DELAY = 0.2  # seconds
-READ_AT_ONCE, SERVE_AT_ONCE = 128, 8  # messages
+TURN = 0.001  # seconds that a peer's messages are served before another's turn comes; one is served always
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", Advertise, Solicit)
@@ -57,7 +56,7 @@ class Shell:
         self,
         core: Core,
         data_plane: DataPlane,
-        mh_socket: socket.socket,
+        mh: MhSockets,
         journal: Journal,
         advertise: Callable[[Advertise], None] | None = None,
         *,
@@ -68,11 +67,9 @@ class Shell:
         self.data_plane = data_plane
         self.journal = journal
         self.effects = Effects(
-            core, data_plane, mh_socket, journal, advertise=advertise, solicit=solicit, persistence=persistence
+            core, data_plane, mh, journal, advertise=advertise, solicit=solicit, persistence=persistence
         )
-        self._mh_socket = mh_socket
-        self._inbox = Inbox()
-        self._next_turn: asyncio.Handle | None = None
+        self._mh = mh
         self._persistence = persistence
         self._timer: asyncio.TimerHandle | None = None
         self._leisure_timer: asyncio.TimerHandle | None = None
@@ -88,7 +85,8 @@ class Shell:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up, reload)
-        loop.add_reader(self._mh_socket, self.receive)
+        for each in self._mh.sockets():
+            loop.add_reader(each, self.receive, each)
         for watched, read in self.data_plane.sockets():
             loop.add_reader(watched, self._data_plane_readable, read)
         ready()
@@ -99,10 +97,11 @@ class Shell:
         self._keep_alive(watchdog_interval())
         await stop.wait()
         notify("STOPPING=1")
-        loop.remove_reader(self._mh_socket)
+        for each in self._mh.sockets():
+            loop.remove_reader(each)
         for watched, _ in self.data_plane.sockets():
             loop.remove_reader(watched)
-        for timer in (self._timer, self._leisure_timer, self._watchdog_timer, self._next_turn):
+        for timer in (self._timer, self._leisure_timer, self._watchdog_timer):
             if timer:
                 timer.cancel()
 
@@ -118,42 +117,30 @@ class Shell:
         self.effects.perform(actions)
         self._arm()
 
-    @property
-    def busy(self) -> bool:
-        """Whether messages that were read wait."""
-        return bool(self._inbox)
+    def reach(self, peers: Iterable[IPv6Address]) -> None:
+        """Hear these peers from now on, and nobody else but as a stranger. Raises ConfigError."""
+        peers, loop = tuple(peers), asyncio.get_running_loop()
+        for gone in self._mh.without(peers):
+            loop.remove_reader(gone)
+        self._mh.follow(peers)
+        for each in self._mh.sockets():
+            loop.add_reader(each, self.receive, each)
 
-    def receive(self) -> None:
-        """Take what has come, so that a burst is sorted by peer; the first message of all does not wait for that."""
-        first = not self._inbox
-        for _ in range(READ_AT_ONCE):
+    def receive(self, mh: socket.socket) -> None:
+        """Some of what a peer has said; its other words wait for its next turn, so one that floods delays itself."""
+        end = time.monotonic() + TURN
+        while True:
             try:
-                data, source, came_at = receive(self._mh_socket)
+                data, source, came_at = receive(mh)
             except BlockingIOError:
                 break
             except OSError as error:  # an ICMP error about something we sent
                 self.effects.note(Note("socket-error", detail=str(error)))
-                continue
-            if first:
+            else:
                 self._received(data, source, came_at)
-                first = False
-            elif not self._inbox.put(source, data, came_at):
-                self.effects.note(Note("inbox-full", peer=source))
-        self._attend()
-
-    def _attend(self) -> None:
-        """Some of what waits; more when everything else had its turn: timers, commands, links."""
-        for _ in range(SERVE_AT_ONCE):
-            if (waiting := self._inbox.take()) is None:
+            if time.monotonic() >= end:
                 break
-            self._received(*waiting)
-        if self._inbox and self._next_turn is None:
-            self._next_turn = asyncio.get_running_loop().call_soon(self._turn)
         self._arm()
-
-    def _turn(self) -> None:
-        self._next_turn = None
-        self._attend()
 
     def _received(self, data: bytes, source: IPv6Address, came_at: float) -> None:
         try:
@@ -213,6 +200,7 @@ class Shell:
             self._garbage.search(time.monotonic())
         if self._persistence and self._persistence.settle():
             asyncio.get_running_loop().run_in_executor(None, self._persistence.sync)
+        self.effects.tell_of_the_store()
 
 
 def watchdog_interval() -> float | None:

@@ -4,7 +4,6 @@ All of it is counted and written into the journal. A Forward that the kernel ref
 somebody waits for it, who is told.
 """
 
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from common.journal import Journal
 from common.logs import NoteLog
 from common.mh.codec import encode
 from common.mh.messages import Message
+from common.mh.raw_socket import MhSockets
 from common.persistence import Persistence
 
 T = TypeVar("T", Advertise, Solicit)
@@ -32,7 +32,7 @@ class Effects:
         self,
         core: Core,
         data_plane: DataPlane,
-        mh_socket: socket.socket,
+        mh: MhSockets,
         journal: Journal,
         *,
         advertise: Callable[[Advertise], None] | None,
@@ -43,7 +43,7 @@ class Effects:
         self.messages: Counter[tuple[str, str, str]] = Counter()
         self._core = core
         self._data_plane = data_plane
-        self._mh_socket = mh_socket
+        self._mh = mh
         self._journal = journal
         self._advertise = advertise
         self._solicit = solicit
@@ -56,13 +56,19 @@ class Effects:
         for (direction, name, outcome), count in self.messages.items():
             if outcome != Kind.FAILED.value or direction == "received":
                 counted[f"{direction}-{name}"] += count
-        kernel = {f"kernel-dropped-{reason}": count for reason, count in self._data_plane.drops().items()}
+        kernel = {f"kernel-dropped-{reason}": count for reason, count in self.drops().items()}
         return dict(sorted(counted.items())) | kernel
+
+    def drops(self) -> dict[str, int]:
+        """What the kernel dropped by our rules, or because we did not read it in time, by reason."""
+        lost = self._mh.unread()
+        return self._data_plane.drops() | ({"signalling-unread": lost} if lost else {})
 
     def perform(self, actions: Sequence[Action]) -> list[Note]:
         """Carry them out in order; what of it is worth noting."""
         if self._persistence:
             self._persistence.save()  # before anything is done that follows from it
+            self.tell_of_the_store()
         notes: list[Note] = []
         failed: list[Note] = []
         for action in actions:
@@ -92,7 +98,7 @@ class Effects:
 
     def _send(self, destination: IPv6Address, message: Message) -> None:
         try:
-            self._mh_socket.sendto(encode(message), (str(destination), 0))
+            self._mh.sendto(encode(message), (str(destination), 0))
         except (OSError, ValueError) as error:  # the network is unreachable, or the format cannot say it
             self.note(Note("send-failed", peer=destination, detail=f"{message.name}: {error}"))
             self.messages["sent", message.name, Kind.FAILED.value] += 1
@@ -120,6 +126,10 @@ class Effects:
         self.events[note.event] += 1
         if note.logged:
             self._log.note(note, time.monotonic())
+
+    def tell_of_the_store(self) -> None:
+        while self._persistence and self._persistence.notes:
+            self.note(self._persistence.notes.popleft())
 
     def attempt(self, step: Callable[[], None]) -> None:
         """A step that no answer depends on: when the kernel refuses it, that is noted."""

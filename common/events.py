@@ -51,9 +51,10 @@ EVENTS = {
     "data-plane-refused": Event(
         ERROR, Kind.FAILED, "the kernel refused a tunnel, route, rule or queue; the reason follows"
     ),
-    "inbox-full": Event(
-        WARNING, Kind.IGNORED, "a peer has more messages waiting here than it may have: this one is dropped"
+    "state-not-stored": Event(
+        ERROR, Kind.FAILED, "the state directory's disk is full, or failed: served as before, but a restart forgets"
     ),
+    "state-stored-again": Event(WARNING, Kind.DONE, "the state directory can be written again, and has all"),
     "send-failed": Event(WARNING, Kind.FAILED, "a message could not be sent: no route, or it does not fit its format"),
     "socket-error": Event(INFO, Kind.DONE, "the network reported an ICMP error about a message of ours"),
     "revocation-refused-*": Event(
@@ -148,6 +149,11 @@ EVENTS = {
     "context-expired": Event(INFO, Kind.DONE, "a context ran out before its MN came"),
     "pba-without-binding": Event(
         ERROR, Kind.IGNORED, "the LMA accepted without a prefix, or for no time: no service until an operator says so"
+    ),
+    "link-local-address-made-up": Event(
+        WARNING,
+        Kind.DONE,
+        "the LMA gave the MN's router no address, or one that the MN has: it is told another (RFC 5213 6.9.1.2, 15)",
     ),
     "prefix-not-allowed": Event(
         ERROR, Kind.REFUSED, "the LMA assigned a prefix that the MN's profile does not allow: no service"

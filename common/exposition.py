@@ -47,11 +47,16 @@ def families(snapshot: Snapshot[Any]) -> Iterator[Metric]:
     held = sum(int(str(row["packets"])) for row in snapshot.holds)
     yield GaugeMetricFamily(f"{PREFIX}_held_packets", "packets that wait in the kernel", held)
     yield GaugeMetricFamily(f"{PREFIX}_held_sessions", "sessions whose packets wait", len(snapshot.holds))
+    peers = GaugeMetricFamily(f"{PREFIX}_peer_reachable", "whether a peer answers heartbeats", labels=("peer",))
+    for peer, answers in snapshot.reachable.items():
+        peers.add_metric((peer,), answers)
+    yield peers
     phases = HistogramMetricFamily(
         f"{PREFIX}_handover_phase_seconds", "how long a phase of a handover took", labels=("phase",)
     )
     for name, histogram in snapshot.phases.items():
-        phases.add_metric((name,), _buckets(histogram), histogram.total)
+        if any(histogram.counts):  # not every scheme has every phase
+            phases.add_metric((name,), _buckets(histogram), histogram.total)
     yield phases
 
 

@@ -60,6 +60,15 @@ class Heartbeats:
         self._peers: dict[IPv6Address, Peer] = {}
         self._requests: Deadlines[IPv6Address] = Deadlines()  # of the peers that share a session
 
+    def follow(self, interval: float, missing_allowed: int, now: float) -> None:
+        """Go on by other variables; nobody waits longer for the next request than the new interval."""
+        self._missing_allowed = missing_allowed
+        if interval != self._interval:
+            self._interval = interval
+            for peer in self._peers:
+                if peer in self._requests:
+                    self._requests.set(peer, now + interval)
+
     def announce(self, peers: Iterable[IPv6Address]) -> list[Action]:
         """Section 3.2: we restarted and have lost our sessions; no answer is expected."""
         return [Send(peer, self._response(0, unsolicited=True)) for peer in peers]
@@ -128,6 +137,10 @@ class Heartbeats:
         """Whether the peer is known not to answer."""
         known = self._peers.get(peer)
         return known is not None and known.failed
+
+    def reachable(self) -> dict[IPv6Address, bool]:
+        """Whether each peer answers; of one that was never heard from nothing is known until it has failed."""
+        return {peer: not known.failed for peer, known in self._peers.items() if known.failed or known.heard > -inf}
 
     def row(self, peer: IPv6Address, now: float) -> dict[str, object]:
         """What a table of peers says of it; `reachable` is None while nobody has asked."""

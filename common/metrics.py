@@ -16,6 +16,7 @@ from common.phases import Histogram, Phase, Phases
 
 SWITCH_INTERVAL_S = 0.0005  # the event loop waits no longer for the thread that answers a scrape
 Labels = tuple[str, ...]
+Reachable = Callable[[], dict[IPv6Address, bool]]
 T = TypeVar("T")
 
 
@@ -46,21 +47,23 @@ class Snapshot(Generic[T]):
     kernel_drops: dict[str, int]
     holds: list[dict[str, object]]
     phases: dict[str, Histogram] = field(default_factory=dict)
+    reachable: dict[str, bool] = field(default_factory=dict)  # by peer
 
     def counted(self) -> dict[Labels, int]:
         return {**dict.fromkeys(self.every, 0), **Counter(map(self.sessions.labels_of, self.entries))}
 
 
-def take(shell: Shell, sessions: Sessions[T], phases: Phases) -> Snapshot[T]:
+def take(shell: Shell, sessions: Sessions[T], phases: Phases, reachable: Reachable) -> Snapshot[T]:
     return Snapshot(
         sessions,
         list(sessions.entries()),
         list(sessions.every()),
         Counter(shell.effects.messages),
         Counter(shell.effects.events),
-        shell.data_plane.drops(),
+        shell.effects.drops(),
         shell.data_plane.holds(),
         {name: histogram.copy() for name, histogram in phases.histograms.items()},
+        {str(peer): answers for peer, answers in reachable().items()},
     )
 
 
@@ -71,6 +74,8 @@ def metrics(
     sessions: Sessions[T],
     phases: Sequence[Phase],
     clock: Callable[[], float],
+    *,
+    reachable: Reachable,
 ) -> Iterator[None]:
     """Serve them meanwhile at this address and port, if there is an address. To be entered in the event loop."""
     address, port = listen
@@ -84,7 +89,7 @@ def metrics(
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        with served(address, port, lambda: take(shell, sessions, watched)):
+        with served(address, port, lambda: take(shell, sessions, watched, reachable)):
             yield
     finally:
         sys.setswitchinterval(interval)

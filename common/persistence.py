@@ -5,12 +5,14 @@ and makes the rest agree with it.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import msgspec
 
+from common.actions import Note
 from common.errors import StoreError
 from common.records import Change, Table
 from common.store import SqliteStore, Store
@@ -25,6 +27,7 @@ class Persistence:
     """The shell calls `save` before it acts, and `settle` when there is time.
 
     `loaded` are the rows that an earlier life left, by table; the core puts into its tables what it can go on with.
+    `notes` are what is to be said, once it begins to fail and once that is over, until somebody has taken them.
     `unreadable` is how many this version could not read or has no table for. `is_new`: there was nothing to load.
     """
 
@@ -43,6 +46,7 @@ class Persistence:
                 self.loaded[name][found] = row
         self.unreadable = len(self._unread)
         self.is_new = not any(self.loaded.values())
+        self.notes: deque[Note] = deque()
         self._failing = False
 
     @classmethod
@@ -102,10 +106,10 @@ class Persistence:
             done = step()
         except StoreError as error:
             if not self._failing:
-                log.error("state is not stored any more: %s", error)
+                self.notes.append(Note("state-not-stored", detail=str(error)))
             self._failing = True
             return None
         if self._failing:
-            log.error("state is stored again")
+            self.notes.append(Note("state-stored-again"))
         self._failing = False
         return done

@@ -40,13 +40,17 @@ class Revocations(Generic[T]):
     """All that are outstanding, by sequence number. Variables as in section 11, delays in seconds."""
 
     def __init__(self, max_retries: int, initial_delay: float, max_timeout: float) -> None:
-        self.max_retries = max_retries
-        self.initial_delay = initial_delay
-        self._max_timeout = max_timeout
+        self.follow(max_retries, initial_delay, max_timeout)
         self._sequence = 0
         self._outstanding: dict[int, Outstanding[T]] = {}
         self._given_up: list[Outstanding[T]] = []
         self._deadlines: Deadlines[int] = Deadlines()
+
+    def follow(self, max_retries: int, initial_delay: float, max_timeout: float) -> None:
+        """Go on by other variables; what was sent already waits as long as it was to."""
+        self.max_retries = max_retries
+        self.initial_delay = initial_delay
+        self._max_timeout = max_timeout
 
     def __len__(self) -> int:
         return len(self._outstanding)
@@ -94,7 +98,7 @@ class Revocations(Generic[T]):
             yield self._given_up.pop()
         while (number := self._deadlines.due(now)) is not None:
             known = self._outstanding[number]
-            if known.retries == self.max_retries:
+            if known.retries >= self.max_retries:
                 del self._outstanding[number]
                 yield known
                 continue

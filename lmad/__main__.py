@@ -16,7 +16,7 @@ from common.dataplane.roles import LMA
 from common.journal import Journal
 from common.metrics import metrics
 from common.mh import codec
-from common.mh.raw_socket import open_mh_socket
+from common.mh.raw_socket import MhSockets
 from common.persistence import Persistence
 from common.phases import LMA_PHASES
 from common.reload import Reloading
@@ -33,8 +33,8 @@ from lmad.show import bindings, subjects
 def run(path: Path, config: LmadConfig) -> None:
     """Serve in the foreground. At the end everything that was installed is removed, unless it is to be kept."""
     codec.use(config.extension.code_points())
-    with only_one("lmad"), open_mh_socket(config.lma.address) as mh_socket:
-        peers = tuple(mag.address for mag in config.mag)
+    peers = tuple(mag.address for mag in config.mag)
+    with only_one("lmad"), MhSockets(config.lma.address, peers) as mh:
         guard = Guard(peers, config.lma.signalling_rate, config.lma.signalling_burst)
         kept = descriptors.inherited()
         data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools, keep=_keep(config), guard=guard, inherited=kept)
@@ -50,12 +50,14 @@ def run(path: Path, config: LmadConfig) -> None:
             sessions = adopt(core, persistence.loaded, scheme) if persistence else []
             strays = data_plane.start(config.lma.address, peers, sessions)
             descriptors.give({name: fd for name, fd in data_plane.descriptors().items() if name not in kept})
-            shell = Shell(core, data_plane, mh_socket, journal, persistence=persistence)
+            shell = Shell(core, data_plane, mh, journal, persistence=persistence)
             shell.adopted(len(sessions), strays)
 
             def follow(wanted: LmadConfig) -> None:
-                data_plane.reach(mag.address for mag in wanted.mag)
-                core.follow(wanted)
+                reached = [mag.address for mag in wanted.mag]
+                data_plane.reach(reached)
+                shell.reach(reached)
+                core.follow(wanted, time.monotonic())
 
             asyncio.run(_serve(Reloading(path, config, RELOADABLE, follow), core, shell, lost=lost))
             keep = config.lma.on_stop == "keep"
@@ -92,7 +94,7 @@ async def _serve(reloading: Reloading[LmadConfig], core: LocalMobilityAnchor, sh
     }
     scrapes = (lma.metrics_address, lma.metrics_port)
     async with ControlServer(lma.control_socket, handlers):
-        with metrics(scrapes, shell, bindings(core), LMA_PHASES, time.monotonic):
+        with metrics(scrapes, shell, bindings(core), LMA_PHASES, time.monotonic, reachable=core.heartbeats.reachable):
             await shell.serve(lambda: shell.feed(core.started(lost, time.monotonic())), reload=reloading.reload)
 
 

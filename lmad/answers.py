@@ -2,6 +2,7 @@
 
 from ipaddress import IPv6Address, IPv6Network
 
+from common.dataplane.router import MAG_LINK_LOCAL
 from common.mh.messages import (
     ALL_ZERO_ADDRESS,
     ALL_ZERO_PREFIX,
@@ -16,7 +17,6 @@ from common.mh.messages import (
 from lmad.binding_cache import BindingCacheEntry
 from lmad.checks import Request
 
-MAG_LINK_LOCAL = IPv6Address("fe80::200:5eff:fe00:5213")  # RFC 6543: the same on every access link
 _OF_MY_CLOCK = frozenset({Status.TIMESTAMP_MISMATCH, Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED})
 
 
@@ -32,7 +32,10 @@ def refused(request: Request, status: Status, last_sequence: int | None = None) 
 
 
 def link_local(pbu: ProxyBindingUpdate, bce: BindingCacheEntry | None) -> IPv6Address | None:
-    """What the MAG names is kept; ALL_ZERO asks for the session's, or for a new one."""
+    """What the MAG names is kept; ALL_ZERO asks for the session's, or for a new one.
+
+    That is the address which RFC 6543 reserves: no MN has it, and a link of its own is all that it is to be unique on.
+    """
     known = bce.link_local if bce else None
     if pbu.link_local is None:
         return known

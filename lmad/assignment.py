@@ -13,16 +13,16 @@ class Assignment:
     """A subscriber's own prefixes, else those of the pools; a prefix is in one session only (section 5.4)."""
 
     def __init__(self, config: LmadConfig, cache: BindingCache) -> None:
-        lma = config.lma
         self._cache = cache
-        self._count = lma.prefix_count
-        self._max_bindings = lma.max_bindings
-        self._max_sessions = lma.max_sessions_per_mobile_node
-        self.pool = HnpPool(lma.prefix_pools, HNP_LENGTH)
+        self.pool = HnpPool(config.lma.prefix_pools, HNP_LENGTH)
         self.follow(config)
 
     def follow(self, config: LmadConfig) -> None:
-        """Go on by another configuration: other subscribers have prefixes of their own."""
+        """Go on by another configuration: other limits, other subscribers have prefixes of their own."""
+        lma = config.lma
+        self._count = lma.prefix_count
+        self._max_bindings = lma.max_bindings
+        self._max_sessions = lma.max_sessions_per_mobile_node
         self.pool.reserve(prefix for node in config.mobile_node for prefix in node.prefixes)
 
     def assign(

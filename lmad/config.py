@@ -33,11 +33,21 @@ PrefixCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_HOME_NETWORK_PREFIXES)]
 # What SIGHUP changes at once (common/reload.py). `downlink` is not in it: it decides how a handover under way forwards.
 RELOADABLE = frozenset(
     {
+        "lma.prefix_count",
+        "lma.max_bindings",
+        "lma.max_sessions_per_mobile_node",
         "lma.max_lifetime",
         "lma.min_delay_before_bce_delete",
+        "lma.max_delay_before_new_bce_assign",
+        "lma.revoke_on_unknown_handoff",
         "lma.timestamp_validity_window",
         "lma.timestamp_based_approach_in_use",
         "lma.mobile_node_generated_timestamp_in_use",
+        "lma.bri_max_retries_number",
+        "lma.init_min_delay_bris",
+        "lma.max_brack_timeout",
+        "lma.heartbeat_interval",
+        "lma.missing_heartbeats_allowed",
         "context_reflector.order",
         "context_reflector.context_lifetime",
         "context_reflector.acknowledge",

@@ -68,13 +68,16 @@ class LocalMobilityAnchor:
             utc=utc,
         )
 
-    def follow(self, config: LmadConfig) -> None:
+    def follow(self, config: LmadConfig, now: float) -> None:
         """Go on by another configuration; only what config.RELOADABLE lists may differ. Sessions stay as they are."""
+        lma = config.lma
         self._scheme.follow(config)
+        self._waiting.max_delay = lma.max_delay_before_new_bce_assign
+        self.heartbeats.follow(lma.heartbeat_interval, lma.missing_heartbeats_allowed, now)
         self._assignment.follow(config)
         self.domain = _domain(config)
         self.revoking.identities = _identities(config)
-        self._registration.follow(config.lma, self.domain)
+        self._registration.follow(lma, self.domain)
 
     def started(self, sessions_lost: bool, now: float) -> list[Action]:
         """The first thing to do: tell every MAG when the sessions of the last life are gone (RFC 5847 section 3.2)."""

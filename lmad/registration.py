@@ -45,8 +45,6 @@ class Registration:
         self._revoking = revoking
         self._heartbeats = heartbeats
         self._utc = utc
-        self._max_delay_before_new_bce_assign = lma.max_delay_before_new_bce_assign
-        self._revoke_on_unknown_handoff = lma.revoke_on_unknown_handoff
         self._last_change: tuple[Request, BindingCacheEntry | None, BindingCacheEntry] | None = None
         self.follow(lma, domain)
 
@@ -54,6 +52,8 @@ class Registration:
         """Go on by another configuration."""
         self.domain = domain
         self._max_lifetime = lma.max_lifetime
+        self._waits = lma.max_delay_before_new_bce_assign > 0
+        self._revoke_on_unknown_handoff = lma.revoke_on_unknown_handoff
 
     def forget_last_change(self) -> None:
         """What is done from now on no MAG waits for."""
@@ -123,7 +123,7 @@ class Registration:
         asks = self._revoke_on_unknown_handoff
         if self._heartbeats.failed(session.proxy_coa):  # nothing is to be heard from that MAG
             yield from self._binding_lifetime_extension_after_handoff(request, session, now)
-        elif not asks and not self._max_delay_before_new_bce_assign:
+        elif not asks and not self._waits:
             yield from self._initial_registration(request, now)
         elif self._waiting.park(request, now, asked=asks):
             yield Note("waits-for-deregistration", request.pbu.mn_id, session.proxy_coa)

@@ -17,7 +17,7 @@ def bindings(core: LocalMobilityAnchor) -> Sessions[BindingCacheEntry]:
         labels=("state", "proxy_coa"),
         entries=lambda: core.binding_cache,
         labels_of=lambda bce: (bce.state.value, str(bce.proxy_coa)),
-        every=lambda: ((state.value, str(mag)) for mag in core.domain.mags for state in State),
+        every=lambda: ((state.value, str(mag)) for mag in core.domain.mags for state in core.scheme.states),
     )
 
 

@@ -30,7 +30,7 @@ class Waiting:
     """All requests that wait, one for each interface."""
 
     def __init__(self, max_delay: float) -> None:
-        self._max_delay = max_delay
+        self.max_delay = max_delay
         self._parked: dict[Interface, Parked] = {}
         self._of_mn: dict[MnId, dict[Interface, None]] = {}
         self._deadlines: Deadlines[Interface] = Deadlines()
@@ -46,7 +46,7 @@ class Waiting:
             if (request.pbu.timestamp or 0) >= (known.request.pbu.timestamp or 0):
                 self._parked[interface] = replace(known, request=request)
             return False
-        self._put(interface, Parked(request, now, inf if asked else now + self._max_delay))
+        self._put(interface, Parked(request, now, inf if asked else now + self.max_delay))
         return True
 
     def park_again(self, parked: Parked) -> None:
@@ -68,7 +68,7 @@ class Waiting:
 
     def fall_back(self, mn_id: MnId) -> None:
         """The old MAG cannot be asked: its de-registration is waited for."""
-        self._change(mn_id, lambda parked: parked.since + self._max_delay)
+        self._change(mn_id, lambda parked: parked.since + self.max_delay)
 
     def deadline(self) -> float:
         return self._deadlines.next()

@@ -1,7 +1,6 @@
 """magd: the mobile access gateway as a daemon."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,7 +21,7 @@ from common.errors import ConfigError
 from common.journal import Journal
 from common.metrics import metrics
 from common.mh import codec
-from common.mh.raw_socket import open_mh_socket
+from common.mh.raw_socket import MhSockets
 from common.persistence import Persistence
 from common.phases import MAG_PHASES
 from common.records import Recorded, Table
@@ -46,7 +45,7 @@ def run(path: Path, config: MagdConfig) -> None:
     """Serve in the foreground. At the end everything that was installed is removed, unless it is to be kept."""
     codec.use(config.extension.code_points())
     mag = config.mag
-    with only_one("magd"), open_mh_socket(mag.address) as mh_socket:
+    with only_one("magd"), MhSockets(mag.address, config.guard.peers) as mh:
         kept = descriptors.inherited()
         links: Recorded[str, Before] = Recorded()
         data_plane = LinuxDataPlane(
@@ -58,6 +57,7 @@ def run(path: Path, config: MagdConfig) -> None:
             inherited=kept,
             links=links,
             neighbours=SCHEMES[mag.scheme].tunnels(config),
+            router=config.router,
         )
         journal = Journal(mag.journal)
         # A restarted MAG must not repeat the numbers of its last life (RFC 5213 section 5.5).
@@ -79,7 +79,7 @@ def run(path: Path, config: MagdConfig) -> None:
                     config,
                     core,
                     data_plane,
-                    mh_socket,
+                    mh,
                     journal,
                     path=path,
                     persistence=persistence,
@@ -115,7 +115,7 @@ async def _serve(
     config: MagdConfig,
     core: MobileAccessGateway,
     data_plane: LinuxDataPlane,
-    mh_socket: socket.socket,
+    mh: MhSockets,
     journal: Journal,
     *,
     path: Path,
@@ -124,11 +124,13 @@ async def _serve(
     lost: bool,
 ) -> None:
     mag = config.mag
-    advertiser = Advertiser(managed=mag.dhcpv6 == "stateful", other=mag.dhcpv6 != "none")
+    advertiser = Advertiser(config.router, managed=mag.dhcpv6 == "stateful", other=mag.dhcpv6 != "none")
 
     def follow(wanted: MagdConfig) -> None:
         if new := set(wanted.lmas) - set(config.lmas):
             raise ConfigError(f"not without a restart: a tunnel to {min(new)}")
+        data_plane.reach(wanted.lmas, wanted.guard.peers)
+        shell.reach(wanted.guard.peers)
         shell.feed(core.follow(wanted, time.monotonic()))
         links.tell_again()
 
@@ -153,10 +155,8 @@ async def _serve(
         solicitations.start()
         links.start()
 
-    neighbours = Neighbours(heard_soon)
-    shell = Shell(
-        core, data_plane, mh_socket, journal, advertiser.send, solicit=neighbours.solicit, persistence=persistence
-    )
+    neighbours = Neighbours(config.router, heard_soon)
+    shell = Shell(core, data_plane, mh, journal, advertiser.send, solicit=neighbours.solicit, persistence=persistence)
     shell.adopted(*adopted)
 
     reloading = Reloading(path, config, RELOADABLE, follow)
@@ -178,7 +178,9 @@ async def _serve(
     )
     scrapes = (mag.metrics_address, mag.metrics_port)
     async with ControlServer(mag.control_socket, commands):
-        with ExitStack() as sources, metrics(scrapes, shell, mobile_nodes(core), MAG_PHASES, time.monotonic):
+        reachable = core.anchors.heartbeats.reachable
+        served = metrics(scrapes, shell, mobile_nodes(core), MAG_PHASES, time.monotonic, reachable=reachable)
+        with ExitStack() as sources, served:
             for source in (path_mtu, solicitations, links, neighbours, advertiser):
                 sources.callback(source.close)
             await shell.serve(start_sources, reloading.reload)

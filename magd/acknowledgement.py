@@ -1,11 +1,15 @@
 """What each Proxy Binding Acknowledgement leads to (RFC 5213 section 6.9.1.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
+from itertools import count
+from math import inf
 
 from common.actions import Note
+from common.dataplane.router import MAG_LINK_LOCAL
 from common.mh.messages import (
+    ALL_ZERO_ADDRESS,
     ALL_ZERO_PREFIX,
     FastProxyBindingUpdate,
     HandoffIndicator,
@@ -46,9 +50,15 @@ def answers(entry: BindingUpdateListEntry, pba: ProxyBindingAck) -> bool:
 
 
 def consequences(
-    entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv6, profile: Profile | None, now: float
+    entry: BindingUpdateListEntry,
+    pba: ProxyBindingAck,
+    scheme: Pmipv6,
+    profile: Profile | None,
+    now: float,
+    *,
+    taken: Collection[IPv6Address] = (),
 ) -> Iterator[Step]:
-    """What follows from an answer to the entry's outstanding PBU."""
+    """What follows from an answer to the entry's outstanding PBU; `taken` are addresses that the MN has."""
     assert entry.outstanding is not None
     hnps = tuple(prefix for prefix in pba.hnps if prefix != ALL_ZERO_PREFIX)
     if not _echoes(entry.outstanding.pbu, pba):
@@ -71,7 +81,7 @@ def consequences(
         yield from _refused(entry, scheme)
         yield Farewell(entry, hnps)
     else:
-        yield from _registered(entry, hnps, pba, scheme, now)
+        yield from _registered(entry, hnps, pba, scheme, now, taken=taken)
 
 
 def _echoes(pbu: ProxyBindingUpdate | FastProxyBindingUpdate, pba: ProxyBindingAck) -> bool:
@@ -109,8 +119,15 @@ def _rejected(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv
 
 
 def _registered(
-    entry: BindingUpdateListEntry, hnps: tuple[IPv6Network, ...], pba: ProxyBindingAck, scheme: Pmipv6, now: float
+    entry: BindingUpdateListEntry,
+    hnps: tuple[IPv6Network, ...],
+    pba: ProxyBindingAck,
+    scheme: Pmipv6,
+    now: float,
+    *,
+    taken: Collection[IPv6Address],
 ) -> Iterator[Step]:
+    link_local, known = _router(entry, pba, taken)
     refresh_in = max(pba.lifetime - REFRESH_MARGIN, pba.lifetime / 2)
     if pba.refresh_advice and pba.refresh_advice < pba.lifetime:
         refresh_in = pba.refresh_advice
@@ -118,6 +135,7 @@ def _registered(
         entry,
         state=State.REGISTERED,
         hnps=hnps,
+        link_local=link_local,
         outstanding=None,
         lifetime=pba.lifetime,
         expires=now + pba.lifetime,
@@ -127,6 +145,26 @@ def _registered(
     served = scheme.registered(served, pba)
     yield served
     yield Announcement(served)
+    if not known:
+        yield Note("link-local-address-made-up", entry.mn_id, entry.lma, str(link_local))
+        yield Request(replace(served, state=State.REFRESHING, refresh_at=inf), HandoffIndicator.NOT_CHANGED)
+
+
+def _router(
+    entry: BindingUpdateListEntry, pba: ProxyBindingAck, taken: Collection[IPv6Address]
+) -> tuple[IPv6Address | None, bool]:
+    """Section 6.9.1.2, 15: the router's address on the MN's link, and whether the LMA knows of it.
+
+    That is what the LMA was told, or has made up. But the MN goes before: what it has itself cannot be its router's.
+    """
+    assert entry.outstanding is not None
+    asked = entry.outstanding.pbu.link_local
+    if asked is None:  # it is fixed
+        return entry.link_local, True
+    known = asked if asked != ALL_ZERO_ADDRESS else pba.link_local or ALL_ZERO_ADDRESS
+    if known != ALL_ZERO_ADDRESS and known not in taken:
+        return known, True
+    return next(each for each in (MAG_LINK_LOCAL + number for number in count()) if each not in taken), False
 
 
 def advertise_in(lifetime: int) -> float:

@@ -10,9 +10,10 @@ from common.mh.messages import MnId
 from common.records import Recorded, Table
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, HandoverState, State
 from magd.config import MagdConfig
+from magd.handover.pmipv6 import Pmipv6
 from magd.mag import MobileAccessGateway
 
-OF_EVERY_SCHEME = SERVED | {State.REGISTERING, State.DEREGISTERING}
+OF_EVERY_SCHEME = Pmipv6.states - {State.REFUSED}
 
 
 def tables(core: MobileAccessGateway, scheme: str) -> tuple[Table[Any, Any], ...]:

@@ -116,6 +116,7 @@ class BindingUpdateListEntry:
     `restored`: a context says what it takes to serve the MN before the LMA has answered. `parts` are the pieces of that
     context, by their number; `opaque` what is carried on for others. `timestamp` and `sequence` are the last request's.
     `prefixes_refused`: what the profile asks for was, so whatever the LMA assigns is asked for.
+    `link_local` is the gateway's address on the MN's link, where that is not fixed (section 6.9.1.2, 15).
     `halted`: the LMA's answers make no sense, nothing is asked of it until an operator says so (section 6.9.1.2, 6).
     """
 
@@ -133,6 +134,7 @@ class BindingUpdateListEntry:
     sequence: int | None = None
     prefixes_refused: bool = False
     halted: bool = False
+    link_local: IPv6Address | None = None
     state: State = State.REGISTERING
     hnps: tuple[IPv6Network, ...] = ()
     outstanding: Outstanding | None = None

@@ -23,6 +23,7 @@ from common.config import (
     only_once,
 )
 from common.dataplane.guard import Guard
+from common.dataplane.router import MAG_LINK_LOCAL, MAG_MAC, RouterAddresses
 from common.errors import ConfigError
 from common.schemes import SchemeName
 
@@ -31,6 +32,9 @@ RELOADABLE = frozenset(
     {
         "mag.lifetime",
         "mag.verify_presence",
+        "mag.timestamp_based_approach_in_use",
+        "mag.heartbeat_interval",
+        "mag.missing_heartbeats_allowed",
         "context_reflector.neighbours",
         "context_reflector.context_lifetime",
         "fast_handover.neighbours",
@@ -46,6 +50,8 @@ RELOADABLE = frozenset(
 class Mag(Section, frozen=True, kw_only=True):
     """[mag]: the gateway itself. `address` is the Proxy-CoA, `lma` the anchor of whoever's profile names no other.
 
+    The fixed addresses are those of RFC 5213 section 9.3; ALL_ZERO: the LMA makes up a link-local address for each
+    session, an access interface keeps its own link-layer address.
     `verify_presence`: whether an MN must be heard from before its binding is extended (RFC 5213 section 6.13).
     """
 
@@ -60,6 +66,8 @@ class Mag(Section, frozen=True, kw_only=True):
     heartbeat_interval: HeartbeatInterval = 60.0  # these two: RFC 5847 section 5
     missing_heartbeats_allowed: MissingHeartbeats = 3
     timestamp_based_approach_in_use: bool = True  # RFC 5213 section 9.3: the same in a whole domain
+    fixed_mag_link_local_address_on_all_access_links: IPv6Address = MAG_LINK_LOCAL
+    fixed_mag_link_layer_address_on_all_access_links: LinkLayerId = LinkLayerId.parse(MAG_MAC)
     verify_presence: bool = True
     dhcpv6: Literal["none", "stateless", "stateful"] = "none"
     signalling_rate: PositiveInt = 2000
@@ -153,6 +161,11 @@ class MagdConfig(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_on_stop(self.mag.on_stop, self.mag.state_directory)
+        router = self.mag.fixed_mag_link_local_address_on_all_access_links
+        if not (router.is_link_local or router.is_unspecified):
+            raise ConfigError(f"{router} is no link-local address")
+        if self.mag.fixed_mag_link_layer_address_on_all_access_links[0] & 1:
+            raise ConfigError("fixed_mag_link_layer_address_on_all_access_links is not the address of one interface")
         interfaces = [node.interface for node in self.mobile_node if node.interface]
         for interface in interfaces:
             if interface not in self.mag.access_interfaces:
@@ -171,6 +184,13 @@ class MagdConfig(Section, frozen=True, kw_only=True):
                 raise ConfigError(f"each profile of {node.mn_id} needs an ll_id, to tell its interfaces apart")
         only_once("link-layer address", [node.ll_id.hex(":") for node in self.mobile_node if node.ll_id])
         only_once("mobile node's interface", interfaces)
+
+    @property
+    def router(self) -> RouterAddresses:
+        """What an MN sees of this gateway."""
+        address = self.mag.fixed_mag_link_local_address_on_all_access_links
+        mac = self.mag.fixed_mag_link_layer_address_on_all_access_links
+        return RouterAddresses(mac.hex(":") if any(mac) else None, None if address.is_unspecified else address)
 
     @property
     def lmas(self) -> tuple[IPv6Address, ...]:

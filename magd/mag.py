@@ -51,6 +51,8 @@ class MobileAccessGateway:
         gone = [entry for entry in self.binding_update_list.values() if entry.present and not known.of(entry.mn_id)]
         actions = [action for entry in gone for action in self._moves.detached(entry, now)]
         self._mag = config.mag
+        self.numbering.timestamps = config.mag.timestamp_based_approach_in_use
+        self.anchors.heartbeats.follow(config.mag.heartbeat_interval, config.mag.missing_heartbeats_allowed, now)
         self.profiles.follow(config)
         self.sessions.follow(config)
         self._moves.follow(config)
@@ -206,7 +208,8 @@ class MobileAccessGateway:
             yield Note("pba-without-pbu", pba.mn_id, source)
         else:
             profile = self.profiles.of(entry.mn_id, ll_id=entry.mn_ll_id, interface=entry.interface)
-            yield from self.sessions.steps(consequences(entry, pba, self._scheme, profile, now), now)
+            taken = self.sessions.addresses_of(entry)
+            yield from self.sessions.steps(consequences(entry, pba, self._scheme, profile, now, taken=taken), now)
             after = self.binding_update_list.get(entry.mn_id, entry.mn_ll_id)
             if after and after.state in SERVED:
                 self.anchors.heartbeats.watch(source, now)

@@ -12,7 +12,7 @@ class Numbering:
 
     def __init__(self, utc: Callable[[float], float], sequence: int, timestamps: bool = True) -> None:
         self._utc = utc
-        self._timestamps = timestamps
+        self.timestamps = timestamps
         self._sequence = sequence
 
     @property
@@ -25,7 +25,7 @@ class Numbering:
 
     def timestamp(self, now: float, last: Timestamp | None) -> Timestamp | None:
         """Later than the MN's `last` one: two requests of one moment still have an order."""
-        if not self._timestamps:
+        if not self.timestamps:
             return None
         return Timestamp(max(Timestamp.from_utc(self._utc(now)), (last or 0) + 1))
 

@@ -50,6 +50,10 @@ class Presence:
         lately = min(REACHABLE_TIME, lifetime / 4) if lifetime else REACHABLE_TIME
         return known is not None and known.at > now - lately
 
+    def said(self, ll_id: bytes) -> tuple[IPv6Address, ...]:
+        """The addresses that it has, or was about to have, by its own word."""
+        return tuple(self._of.get(ll_id, _Heard()).addresses)
+
     def addresses(self, ll_id: bytes, hnps: Iterable[IPv6Network]) -> tuple[IPv6Address, ...]:
         """Where it may answer: link-local addresses, and those out of its own prefixes."""
         own = tuple(hnps)

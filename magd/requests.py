@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from common.mh.messages import (
+    ALL_ZERO_ADDRESS,
     ALL_ZERO_PREFIX,
     AccessTechnologyType,
     FastProxyBindingUpdate,
@@ -57,12 +58,15 @@ class Requests:
         self.pace = Pace()
         self._profiles = profiles
         self._numbering = numbering
+        self._asks_link_local = config.router.link_local is None
         self._access_technology = AccessTechnologyType(config.mag.access_technology)
 
     def make(
         self, entry: BindingUpdateListEntry, lifetime: int, handoff: HandoffIndicator, now: float
     ) -> ProxyBindingUpdate:
-        """Section 6.9.1.1; with fixed link-local addresses (RFC 6543) there is no Link-local Address option.
+        """Section 6.9.1.1; with a fixed link-local address there is no Link-local Address option.
+
+        Without, the LMA is asked for the address that the MN's router has, wherever the MN is, or told of it.
 
         Prefixes: those it has, else those that its profile asks for, else whatever the LMA will assign.
         """
@@ -76,6 +80,7 @@ class Requests:
             handoff_indicator=handoff,
             access_technology=profile.access_technology if profile else self._access_technology,
             mn_ll_id=entry.mn_ll_id,
+            link_local=(entry.link_local or ALL_ZERO_ADDRESS) if self._asks_link_local else None,
         )
         return self._numbered(entry, pbu, now)
 

@@ -6,7 +6,7 @@ known or resolved. An advertisement is built once and kept, as refreshes send th
 
 import socket
 from functools import lru_cache
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
 from scapy.layers.inet6 import (
     ICMPv6ND_RA,
@@ -17,7 +17,8 @@ from scapy.layers.inet6 import (
 )
 
 from common.actions import Advertise
-from common.dataplane.access import MAG_LINK_LOCAL, MAG_MAC
+from common.dataplane.access import mac_of
+from common.dataplane.router import MAG_LINK_LOCAL, MAG_MAC, RouterAddresses
 
 ETH_P_IPV6 = 0x86DD
 ALL_NODES_MAC = bytes.fromhex("333300000001")
@@ -27,7 +28,8 @@ MAX_ROUTER_LIFETIME = 9000  # seconds, RFC 4861 section 6.2.1
 class Advertiser:
     """Sends what the core asks for, out of a packet socket; `managed` and `other` are the flags that lead to DHCPv6."""
 
-    def __init__(self, *, managed: bool = False, other: bool = False) -> None:
+    def __init__(self, router: RouterAddresses, *, managed: bool = False, other: bool = False) -> None:
+        self._router = router
         self._managed, self._other = managed, other
         # Protocol 0: this socket sends and receives nothing.
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
@@ -35,7 +37,18 @@ class Advertiser:
     def send(self, advertise: Advertise) -> None:
         """Raises OSError when the interface is down or gone."""
         flags = (self._managed, self._other)
-        packet = build(advertise.hnps, advertise.lifetime, advertise.mtu, advertise.withdrawn, flags)
+        router = (
+            advertise.router or self._router.link_local or MAG_LINK_LOCAL,
+            self._router.mac or mac_of(advertise.interface),
+        )
+        packet = build(
+            advertise.hnps,
+            advertise.lifetime,
+            advertise.mtu,
+            withdrawn=advertise.withdrawn,
+            flags=flags,
+            router=router,
+        )
         mac = advertise.mn_ll_id or ALL_NODES_MAC
         self._socket.sendto(packet, (advertise.interface, ETH_P_IPV6, 0, 0, mac))
 
@@ -48,18 +61,22 @@ def build(
     hnps: tuple[IPv6Network, ...],
     lifetime: int,
     mtu: int,
+    *,
     withdrawn: tuple[IPv6Network, ...] = (),
     flags: tuple[bool, bool] = (False, False),
+    router: tuple[IPv6Address, str] = (MAG_LINK_LOCAL, MAG_MAC),
 ) -> bytes:
     """The whole IPv6 packet. `lifetime` in seconds goes for the router and `hnps`; that of `withdrawn` is 0.
 
     `flags` are M and O (RFC 4861 section 4.2). Where addresses come by DHCPv6 only, there is no autoconfiguration.
+    `router` is its link-local address and its MAC.
     """
     managed, other = flags
+    address, mac = router
     packet = (
-        IPv6(src=str(MAG_LINK_LOCAL), dst="ff02::1", hlim=255)
+        IPv6(src=str(address), dst="ff02::1", hlim=255)
         / ICMPv6ND_RA(routerlifetime=min(lifetime, MAX_ROUTER_LIFETIME), M=managed, O=other, chlim=64)
-        / ICMPv6NDOptSrcLLAddr(lladdr=MAG_MAC)
+        / ICMPv6NDOptSrcLLAddr(lladdr=mac)
         / ICMPv6NDOptMTU(mtu=mtu)
     )
     for hnp, valid in (*((hnp, lifetime) for hnp in hnps), *((hnp, 0) for hnp in withdrawn)):

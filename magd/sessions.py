@@ -105,6 +105,10 @@ class Sessions:
         if entry and entry.probe:
             yield from self.store(entry, replace(entry, probe=None))
 
+    def addresses_of(self, entry: BindingUpdateListEntry) -> tuple[IPv6Address, ...]:
+        """What addresses the MN has, as far as it has said so."""
+        return self._presence.said(entry.mac) if entry.mac else ()
+
     def is_there(self, entry: BindingUpdateListEntry, now: float) -> bool:
         """Whether nothing more need be known of it: it was heard from, or cannot or shall not be asked."""
         if not self._mag.verify_presence or entry.mac is None:
@@ -126,13 +130,14 @@ class Sessions:
             return None
         next_step = Probe(asked + 1, now + interval(entry.lifetime))
         addresses = self._presence.addresses(entry.mac, entry.hnps)
-        return [Solicit(entry.interface, entry.mac, addresses), *self.store(entry, replace(entry, probe=next_step))]
+        ask = Solicit(entry.interface, entry.mac, addresses, entry.link_local)
+        return [ask, *self.store(entry, replace(entry, probe=next_step))]
 
     # Advertisements.
 
     def advertisement(self, entry: BindingUpdateListEntry) -> Advertise:
         lifetime = entry.lifetime or self._mag.lifetime
-        return Advertise(entry.interface, entry.mac, entry.hnps, lifetime, self._mtu(entry))
+        return Advertise(entry.interface, entry.mac, entry.hnps, lifetime, self._mtu(entry), router=entry.link_local)
 
     def advertise(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
         """The next unsolicited one."""
@@ -151,7 +156,15 @@ class Sessions:
         lost = tuple(hnp for hnp in before.hnps if hnp not in kept)
         if lost:
             lifetime = after.lifetime if after and kept else 0
-            yield Advertise(before.interface, before.mac, kept, lifetime, self._mtu(before), withdrawn=lost)
+            yield Advertise(
+                before.interface,
+                before.mac,
+                kept,
+                lifetime,
+                self._mtu(before),
+                withdrawn=lost,
+                router=before.link_local,
+            )
 
     def _mtu(self, entry: BindingUpdateListEntry) -> int:
         """Section 6.9.5: the tunnel's, or the access link's if that is lower."""

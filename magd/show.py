@@ -21,7 +21,7 @@ def mobile_nodes(core: MobileAccessGateway) -> Sessions[BindingUpdateListEntry]:
         labels=("state",),
         entries=core.binding_update_list.values,
         labels_of=lambda entry: (entry.state.value,),
-        every=lambda: ((state.value,) for state in State),
+        every=lambda: ((state.value,) for state in core.scheme.states),
     )
 
 

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from common.mh.codec import decode, encode
 from common.mh.messages import FastProxyBindingAck, Message, ProxyBindingAck
-from common.mh.raw_socket import open_mh_socket, receive
+from common.mh.raw_socket import MhSockets, receive
 from testbed.bench_core import LMAA, MAGS, POOL, SCRIPTS, Said, Script, mn_id, registration
 from testbed.bench_nodes import two_nodes
 from testbed.bench_row import Progress, Row
@@ -109,7 +109,7 @@ def _running(scheme: str) -> Iterator[_Mags]:
         process = lma.fork("lmad", daemon, log)
         readiness.wait(process)
         with mag.inside():
-            sockets = {address: stack.enter_context(open_mh_socket(address)) for address in MAGS}
+            sockets = {mag: stack.enter_context(MhSockets(mag, [LMAA])).sockets()[-1] for mag in MAGS}
         yield _Mags(sockets)
         process.stop()
 

@@ -18,15 +18,18 @@ from common.daemon import Shell
 from common.dataplane.interface import DataPlane
 from common.errors import DataPlaneError
 from common.journal import Journal
-from common.mh.raw_socket import SO_TIMESTAMPNS
+from common.mh.raw_socket import SO_TIMESTAMPNS, MhSockets
+from common.persistence import Persistence
 
 
 class Wire:
-    """In place of a raw socket: what is put in is received, what is sent lies in `sent`."""
+    """In place of raw sockets: what is put in is received, what is sent lies in `sent`."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer: IPv6Address | None = None) -> None:
+        self.peer = peer
         self.sent: list[tuple[bytes, IPv6Address]] = []
         self.broken = False
+        self.lost = 0
         self._coming: list[tuple[bytes, IPv6Address]] = []
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
@@ -42,6 +45,12 @@ class Wire:
         data, source = self._coming.pop(0)
         now = struct.pack("@qq", *divmod(time.time_ns(), 10**9))
         return data, [(socket.SOL_SOCKET, SO_TIMESTAMPNS, now)], 0, (str(source), 0)
+
+    def sockets(self) -> "list[Wire]":
+        return [self]
+
+    def unread(self) -> int:
+        return self.lost
 
     def sendto(self, data: bytes, address: tuple[str, int]) -> None:
         if self.broken:
@@ -86,10 +95,13 @@ class NoKernel:
 
 
 @contextmanager
-def shell(core: Core, journal: Path | None = None) -> Iterator[tuple[Shell, Wire, NoKernel]]:
+def shell(
+    core: Core, journal: Path | None = None, persistence: Persistence | None = None
+) -> Iterator[tuple[Shell, Wire, NoKernel]]:
     wire, kernel = Wire(), NoKernel()
     try:
-        yield Shell(core, cast(DataPlane, kernel), cast(socket.socket, wire), Journal(journal)), wire, kernel
+        sockets = cast(DataPlane, kernel), cast(MhSockets, wire)
+        yield Shell(core, *sockets, Journal(journal), persistence=persistence), wire, kernel
     finally:
         wire.close()
 

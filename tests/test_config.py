@@ -93,6 +93,20 @@ def test_the_shipped_files_name_every_key_and_its_default(
         (load_magd, MAGD, '"02:00:00:00:00:01"', '"02:00"', "`mobile_node[0].ll_id`"),
         (load_magd, MAGD, 'interface = "eth1"', 'interface = "eth7"', "eth7 is not among mag.access_interfaces"),
         (load_magd, MAGD, "access_technology = 4", "access_technology = 400", "0 to 255"),
+        (
+            load_magd,
+            MAGD,
+            '# fixed_mag_link_local_address_on_all_access_links = "fe80',
+            'fixed_mag_link_local_address_on_all_access_links = "2001:db8',
+            "no link-local address",
+        ),
+        (
+            load_magd,
+            MAGD,
+            '# fixed_mag_link_layer_address_on_all_access_links = "00',
+            'fixed_mag_link_layer_address_on_all_access_links = "01',
+            "not the address of one interface",
+        ),
         (load_magd, MAGD, 'mn_id = "mn1@example.net"', 'mn_id = ""', "`mobile_node[0].mn_id`"),
     ],
 )

@@ -56,6 +56,7 @@ def test_peer_is_asked_every_interval_while_a_session_is_shared() -> None:
 def test_failure_and_recovery() -> None:
     beats = Heartbeats(60.0, 3, 0)
     beats.watch(PEER, 0.0)
+    assert beats.reachable() == {}
     for tick in range(1, 5):
         actions, events = beats.expire(60.0 * tick, used)
         assert events == []
@@ -65,11 +66,13 @@ def test_failure_and_recovery() -> None:
     assert Note("peer-failed", peer=PEER) in actions
     assert beats.failed(PEER)
     assert beats.row(PEER, 300.0)["reachable"] is False
+    assert beats.reachable() == {PEER: False}
     assert beats.expire(360.0, used)[1] == []  # said once
     sequence = request_of(beats.expire(420.0, used)[0]).sequence
     assert beats.received(PEER, response(sequence - 1, 1), 420.1)[0] == [Note("heartbeat-unmatched", peer=PEER)]
     assert beats.received(PEER, response(sequence, 1), 420.2)[1] == [PeerEvent(Fate.RECOVERED, PEER, -inf)]
     assert not beats.failed(PEER)
+    assert beats.reachable() == {PEER: True}
     assert beats.row(PEER, 421.0)["reachable"] is True
 
 

@@ -329,7 +329,7 @@ def test_the_list_finds_who_is_due_however_often_entries_change(mag: MobileAcces
 @pytest.mark.parametrize(("managed", "other"), [(False, False), (False, True), (True, True)])
 def test_flags_lead_to_dhcpv6_and_away_from_autoconfiguration(managed: bool, other: bool) -> None:
     """Section 6.11, RFC 4861 section 4.2; prefixes that are withdrawn come along."""
-    packet = IPv6(build((HNP,), 300, 1460, (SECOND,), (managed, other)))
+    packet = IPv6(build((HNP,), 300, 1460, withdrawn=(SECOND,), flags=(managed, other)))
     advertisement = packet[ICMPv6ND_RA]
     assert (managed, other) == (advertisement.M, advertisement.O)
     kept = packet[ICMPv6NDOptPrefixInfo]

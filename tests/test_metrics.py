@@ -21,6 +21,7 @@ from common.mh.messages import (
     ContextData,
     ContextReflectionAck,
     Feature,
+    Heartbeat,
     Message,
     ProxyBindingUpdate,
     Status,
@@ -47,6 +48,7 @@ ALL_FAMILIES = {
     "held_packets",
     "held_sessions",
     "handover_phase_seconds",
+    "peer_reachable",
 }
 
 
@@ -86,6 +88,7 @@ def test_no_metric_of_an_anchor_is_always_zero() -> None:
         def drive() -> None:
             nmag = (ContextData(Feature.NMAG_ADDRESS, NMAG.packed),)
             leave = request(lifetime=0, sequence=2, flags=request().flags | UpdateFlag.CONTEXT, contexts=nmag)
+            say(NMAG, Heartbeat(sequence=0, response=True, unsolicited=True, restart_counter=1))
             for mn in (1, 2, 3, 4):
                 say(PMAG, request(mn))
             say(PMAG, leave)
@@ -101,6 +104,7 @@ def test_no_metric_of_an_anchor_is_always_zero() -> None:
             wire.broken = True
             say(NMAG, request(1, sequence=7))
             kernel.dropped, kernel.held = {"hold-full": 3}, [{"packets": 7}]
+            wire.lost = 5
             found = scrape(port)
             assert found.keys() == ALL_FAMILIES | {"bindings"}
             assert found["bindings"][str(NMAG), "registered"] == 1
@@ -119,14 +123,15 @@ def test_no_metric_of_an_anchor_is_always_zero() -> None:
             assert found["ignored"] == {("unauthorized-source",): 1, ("malformed-truncated",): 1}
             assert found["failures"] == {("data-plane-refused",): 1, ("send-failed",): 1}
             assert found["events"]["hold-started",] == 2
-            assert found["kernel_drops"] == {("hold-full",): 3}
+            assert found["kernel_drops"] == {("hold-full",): 3, ("signalling-unread",): 5}
             assert (found["held_packets"][()], found["held_sessions"][()]) == (7, 1)
-            for phase in LMA_PHASES:
-                assert found["handover_phase_seconds"][phase.name, "count"] > 0, phase
-                assert found["handover_phase_seconds"][phase.name, "sum"] > 0, phase
+            assert found["peer_reachable"] == {(str(NMAG),): 1}
+            for what in ("count", "sum"):
+                assert all(found["handover_phase_seconds"][phase.name, what] > 0 for phase in LMA_PHASES)
 
         async def run() -> None:
-            with metrics((IPv6Address("::1"), port), anchor, bindings(core), LMA_PHASES, time.monotonic):
+            listen, reachable = (IPv6Address("::1"), port), core.heartbeats.reachable
+            with metrics(listen, anchor, bindings(core), LMA_PHASES, time.monotonic, reachable=reachable):
                 await serving(anchor, drive)
 
         asyncio.run(run())

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,9 +17,14 @@ from common import logs
 from common.actions import Note
 from common.control import CommandError, ControlServer, ask, follow, may_command
 from common.daemon import utc, watchdog_interval
-from common.mh.codec import encode
-from common.mh.messages import ProxyBindingUpdate
+from common.errors import StoreError
+from common.mh.codec import decode, encode
+from common.mh.messages import ProxyBindingUpdate, Status
+from common.persistence import Persistence
+from common.records import Change
+from common.store import MemoryStore
 from common.trace import line, trace
+from lmad.adoption import tables
 from lmad.lma import LocalMobilityAnchor
 from tests.domain import lma_config, mac, mag_address, mn_id
 from tests.shells import serving, shell, until
@@ -124,6 +129,32 @@ def test_what_a_reader_missed_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
                 await serving(anchor, read)
 
         asyncio.run(run())
+
+
+class FullStore(MemoryStore):
+    full = False
+
+    def save(self, changes: Iterable[Change]) -> None:
+        if self.full:
+            raise StoreError("no space left on device")
+        super().save(changes)
+
+
+def test_a_disk_that_is_full_is_told_of_and_the_service_goes_on() -> None:
+    core, store = LocalMobilityAnchor(lma_config(mns=3), utc), FullStore()
+    with shell(core, persistence=Persistence(store, tables(core, "pmipv6"))) as (anchor, wire, _):
+        anchor.adopted(0, 0)
+
+        def drive() -> None:
+            for number, full in ((1, True), (2, True), (3, False)):
+                store.full = full
+                wire.put(encode(request(number)), PMAG)
+                until(lambda number=number: len(wire.sent) == number)  # type: ignore[misc]
+            until(lambda: anchor.effects.events["state-stored-again"] == 1)
+            assert anchor.effects.events["state-not-stored"] == 1
+
+        asyncio.run(serving(anchor, drive))
+    assert all(decode(data).status == Status.ACCEPTED for data, _ in wire.sent)  # type: ignore[union-attr]
 
 
 def test_the_watchdog_hears_from_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

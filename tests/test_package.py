@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from testbed.package import tables as tables_module
-from testbed.package.manual import FILES, defaults, page, tables
+from testbed.package.manual import FILES, defaults, follows_reload, page, tables
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("lmad.8", "magd.8", "lmactl.8", "magctl.8", "lmad.toml.5", "magd.toml.5")
@@ -32,6 +32,27 @@ def test_the_manual_page_of_a_file_names_every_key(daemon: str) -> None:
     }
     alternatives = {("mobile_node.opaque_context", "hex")}
     assert dict(defaults(FILES[daemon])).keys() - alternatives == named
+
+
+@pytest.mark.parametrize("daemon", FILES)
+def test_the_manual_page_of_a_file_says_what_follows_a_reload(daemon: str) -> None:
+    said, table = set(), ""
+    for line in page(f"{daemon}.toml.5").splitlines():
+        if heading := re.match(r'\.SH "\[+([a-z_.0-9]+)\]+"', line):
+            table = heading[1]
+        elif name := re.match(r"\\fB(\w+)\\fR$", line):
+            key = name[1]
+        elif line.endswith("Follows a reload."):
+            said.add((table, key))
+    keys = {pair for pair in dict(defaults(FILES[daemon])) if follows_reload(daemon, *pair)}
+    assert said == keys - {("mobile_node.opaque_context", "hex")}
+    assert ({"lmad": "lma", "magd": "mag"}[daemon], "heartbeat_interval") in said
+
+
+def test_the_manual_page_of_a_control_program_says_what_options_mean() -> None:
+    text = page("lmactl.8")
+    assert "\\fBrevoke\\fR [\\fIMN_ID\\fR] [\\fB\\-\\-mag\\fR \\fIADDRESS\\fR]" in text
+    assert "\\fB\\-\\-mag\\fR \\fIADDRESS\\fR: every session at the MAG with this address." in text
 
 
 @pytest.mark.parametrize("daemon", FILES)
@@ -78,7 +99,7 @@ def test_every_metric_and_kernel_drop_is_explained() -> None:
         r'(?:_counter\(\n?\s*|Gauge\w+\(f"\{PREFIX\}_|Counter\w+\(\n?\s*f"\{PREFIX\}_|Histogram\w+\(\n?\s*f"\{PREFIX\}_)"?([a-z_]+)"',
         sources[ROOT / "common/exposition.py"],
     )
-    assert len(metrics) == 9
+    assert len(metrics) == 10
     for name in metrics:
         assert f"`context_reflector_{name}" in text, name
     rules = "".join(text for path, text in sources.items() if path.parent.name == "dataplane")

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from common.actions import Note, Send
 from common.errors import DataPlaneError
-from common.mh.messages import Status
+from common.mh.messages import HandoffIndicator, Heartbeat, Status
 from common.reload import Reloading, differences
 from lmad.config import RELOADABLE as LMAD_RELOADABLE
 from lmad.config import LmadConfig, load_config
@@ -19,6 +20,7 @@ from magd.mag import MobileAccessGateway
 from testbed.package.manual import defaults
 from tests.domain import LMAA, lma_config, mac, mag_address, mag_config, mn_id, utc
 from tests.test_lma import answer, pbu
+from tests.test_lma_lookup import indications
 from tests.test_mag import accepted, sent
 
 FILE = """
@@ -122,7 +124,7 @@ def test_an_anchor_follows() -> None:
     own = IPv6Network("2001:db8:1000:1::/64")  # the next one of the pool
     wanted = lma_config(mags=1, mns=3, max_lifetime=120)
     nodes = (*wanted.mobile_node[:2], msgspec.structs.replace(wanted.mobile_node[2], prefixes=(own,)))
-    lma.follow(msgspec.structs.replace(wanted, mobile_node=nodes))
+    lma.follow(msgspec.structs.replace(wanted, mobile_node=nodes), 0.5)
     refreshed = answer(lma.receive(PMAG, pbu(1.0, hnps=(hnp,), sequence=2), 1.0))
     assert (refreshed.status, refreshed.lifetime, refreshed.hnps) == (Status.ACCEPTED, 120, (hnp,))
     second = answer(lma.receive(PMAG, pbu(1.1, mn_id=mn_id(2), mn_ll_id=mac(2)), 1.1))
@@ -148,3 +150,55 @@ def test_a_gateway_follows() -> None:
     assert request.mn_id == mn_id(3)
     assert sent(mag.link_up("acc2", 1.1)) == []  # still served
     assert mag.link_up("acc1", 1.1) == []  # nobody's
+
+
+def test_an_anchor_follows_its_timers() -> None:
+    """Heartbeats, revocations and waits go by the new variables, and a long wait for a heartbeat is cut short."""
+    lma = LocalMobilityAnchor(lma_config(mns=1, heartbeat_interval=3600, revoke_on_unknown_handoff=False), utc)
+    [hnp] = answer(lma.receive(PMAG, pbu(0.0), 0.0)).hnps
+    wanted = lma_config(
+        mns=1,
+        heartbeat_interval=30,
+        missing_heartbeats_allowed=0,
+        max_delay_before_new_bce_assign=0.5,
+        bri_max_retries_number=0,
+        init_min_delay_bris=0.5,
+    )
+    lma.follow(wanted, 10.0)
+    assert lma.deadline() == 40.0
+    lma.expire(40.0)
+    assert Note("peer-failed", peer=PMAG) in lma.expire(70.0)
+    [bri] = indications(lma.revoke(mn_id(1), 71.0))
+    assert lma.deadline() == 71.5
+    assert Note("revocation-unanswered", bri.mn_id, PMAG) in lma.expire(71.5)
+    # The old MAG is asked from now on, and not waited for.
+    lma.receive(PMAG, pbu(80.0), 80.0)
+    lma.heartbeats.received(PMAG, Heartbeat(sequence=2, response=True, restart_counter=0), 80.1)
+    [question] = indications(lma.receive(NMAG, pbu(81.0, mn_ll_id=mac(7)), 81.0))
+    assert question.hnps == (hnp,)
+    lma.follow(msgspec.structs.replace(wanted, lma=msgspec.structs.replace(wanted.lma, bri_max_retries_number=1)), 81.1)
+    assert lma.expire(81.5) == [Send(PMAG, question)]
+
+
+def test_an_anchor_follows_its_limits() -> None:
+    lma = LocalMobilityAnchor(lma_config(mns=2, max_bindings=1), utc)
+    assert answer(lma.receive(PMAG, pbu(0.0), 0.0)).status is Status.ACCEPTED
+    other = {"mn_id": mn_id(2), "mn_ll_id": mac(2)}
+    assert answer(lma.receive(PMAG, pbu(0.1, **other), 0.1)).status is Status.INSUFFICIENT_RESOURCES
+    lma.follow(lma_config(mns=2, max_bindings=2, prefix_count=2, max_sessions_per_mobile_node=1), 0.2)
+    assert len(answer(lma.receive(PMAG, pbu(0.3, **other), 0.3)).hnps) == 2
+    more = pbu(0.4, mn_ll_id=mac(7), handoff_indicator=HandoffIndicator.NEW_INTERFACE)
+    assert answer(lma.receive(PMAG, more, 0.4)).status is Status.INSUFFICIENT_RESOURCES
+
+
+def test_a_gateway_follows_its_timers() -> None:
+    config = mag_config(1, heartbeat_interval=3600)
+    mag = MobileAccessGateway(config, utc, sequence=0)
+    [request] = sent(mag.link_up("acc1", 0.0))
+    mag.receive(LMAA, accepted(request), 0.1)
+    assert request.timestamp is not None
+    other = msgspec.structs.replace(config.mag, heartbeat_interval=30.0, timestamp_based_approach_in_use=False)
+    mag.follow(msgspec.structs.replace(config, mag=other), 1.0)
+    assert mag.deadline() == 31.0
+    [farewell] = sent(mag.link_down("acc1", 2.0))
+    assert (farewell.timestamp, farewell.sequence) == (None, request.sequence + 1)

@@ -214,7 +214,7 @@ def test_a_row_that_goes_is_not_there_any_more(change: Callable[[Recorded[str, E
     assert memory.load() == []
 
 
-def test_a_full_disk_ends_no_service(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_ends_no_service(tmp_path: Path) -> None:
     opened, first = SqliteStore(tmp_path, "x"), table()
     persistence = Persistence(opened, [first])
     persistence.watch()
@@ -224,9 +224,9 @@ def test_a_full_disk_ends_no_service(tmp_path: Path, caplog: pytest.LogCaptureFi
     opened._database.execute("PRAGMA query_only = ON")
     for _ in range(3):
         assert not persistence.settle()
-    assert [record.message for record in caplog.records if "not stored any more" in record.message].__len__() == 1
+    assert [note.event for note in persistence.notes] == ["state-not-stored"]  # said once
     opened._database.execute("PRAGMA query_only = OFF")
     persistence.settle()
-    assert "state is stored again" in caplog.text
+    assert [note.event for note in persistence.notes] == ["state-not-stored", "state-stored-again"]
     with sqlite3.connect(tmp_path / "x.sqlite3") as database:
         assert database.execute("SELECT count(*) FROM state").fetchone() == (1,)

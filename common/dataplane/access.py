@@ -4,25 +4,38 @@ import errno
 import fcntl
 import socket
 import struct
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
+from common.dataplane.forwardings import OnLink
+from common.dataplane.hold import Session
+from common.dataplane.netlink import HEADER as NLMSGHDR
+from common.dataplane.netlink import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    NLM_F_REQUEST,
+    RouteSocket,
+    attribute,
+)
+from common.dataplane.router import RouterAddresses
 from common.dataplane.tunnels import IN6_ADDR_GEN_MODE_NONE, address_generation
 from common.errors import DataPlaneError
 
-MAG_MAC = "00:00:5e:00:52:13"
-MAG_LINK_LOCAL = IPv6Address("fe80::200:5eff:fe00:5213")
 IFA_F_NODAD = 0x02
 RTMGRP_LINK = 1
-RTM_NEWLINK, RTM_DELLINK = 16, 17
+RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR = 16, 17, 20, 21
+IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, interface
+IFA_ADDRESS, RT_SCOPE_LINK = 1, 253
+NOT_THERE = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
 IFLA_IFNAME = 3
 IFF_RUNNING, IFF_LOWER_UP = 0x40, 0x10000
-SIOCGIFFLAGS = 0x8913
+SIOCGIFFLAGS, SIOCGIFHWADDR = 0x8913, 0x8927
 HEADER = struct.Struct("=IHHIIBxHiII")  # nlmsghdr, ifinfomsg
 ATTRIBUTE = struct.Struct("=HH")
 
@@ -40,8 +53,9 @@ class Before:
 class AccessLinks:
     """Gives the interfaces their fixed addresses and, at the end, back what they had.
 
-    With `give_back` a route over one of them counts only while there is a carrier. `memory` is, by interface, what it
-    had before an earlier life of the daemon that came to no end.
+    Where `router` has no link-local address for all, `serve` gives and takes each MN's; `wanted` are those
+    of the MNs that are served already. With `give_back` a route over an interface counts only while
+    there is a carrier. `memory` is, by interface, what it had before an earlier life of the daemon that came to no end.
     """
 
     def __init__(
@@ -49,10 +63,18 @@ class AccessLinks:
         ipr: IPRoute,
         interfaces: tuple[str, ...],
         *,
+        route_socket: RouteSocket,
+        router: RouterAddresses,
+        wanted: Collection[OnLink] = (),
         give_back: bool = False,
         memory: MutableMapping[str, Before] | None = None,
     ) -> None:
         self._ipr = ipr
+        self._route_socket = route_socket  # pyroute2's own cannot be used where an event loop runs
+        self._router = router
+        self._wanted = frozenset(wanted)
+        self._served: dict[Session, OnLink] = {}
+        self._users: Counter[OnLink] = Counter()
         self._before: MutableMapping[str, Before] = {} if memory is None else memory
         self._indexes: dict[str, int] = {}
         for name in interfaces:
@@ -67,9 +89,12 @@ class AccessLinks:
         addresses = [
             address
             for address in self._ipr.get_addr(index=index, family=socket.AF_INET6)
-            if (own := IPv6Address(address.get_attr("IFA_ADDRESS"))).is_link_local and own != MAG_LINK_LOCAL
+            if (own := IPv6Address(address.get_attr("IFA_ADDRESS"))).is_link_local
+            and own != self._router.link_local
+            and (name, own) not in self._wanted
         ]
-        if name not in self._before or mac != MAG_MAC:  # with its own MAC it is as nobody has left it
+        # With its own MAC, where that is not what is wanted, it is as nobody has left it.
+        if name not in self._before or (self._router.mac and mac != self._router.mac):
             self._before[name] = Before(
                 mac,
                 link.get_nested("IFLA_AF_SPEC", "AF_INET6", "IFLA_INET6_ADDR_GEN_MODE"),
@@ -81,27 +106,48 @@ class AccessLinks:
         for setting, value in settings.items():
             _setting(name, setting).write_text(value)
         self._ipr.link("set", index=index, IFLA_AF_SPEC=address_generation(IN6_ADDR_GEN_MODE_NONE))
-        if mac != MAG_MAC:
-            self._ipr.link("set", index=index, address=MAG_MAC)
+        if self._router.mac and mac != self._router.mac:
+            self._ipr.link("set", index=index, address=self._router.mac)
         for address in addresses:
             text = address.get_attr("IFA_ADDRESS")
             self._ipr.addr("del", index=index, address=text, prefixlen=address["prefixlen"])
-        # Every MAG has this address on its own links; duplicate detection would only delay the MN (RFC 6543 section 3).
-        self._ipr.addr(
-            "replace", index=index, address=str(MAG_LINK_LOCAL), prefixlen=64, family=socket.AF_INET6, flags=IFA_F_NODAD
-        )
+        if self._router.link_local:
+            self._add(index, self._router.link_local)
+
+    def serve(self, session: Session, router: OnLink | None) -> None:
+        """From now on the session's MN finds its router there. Raises DataPlaneError, and then nothing has changed."""
+        before = self._served.get(session)
+        if router == before:
+            return
+        if router:
+            self._add(self._indexes[router[0]], router[1])
+            self._served[session] = router
+            self._users[router] += 1
+        if before:
+            if router is None:
+                del self._served[session]
+            self._users[before] -= 1
+            if not self._users[before]:
+                del self._users[before]
+                self._delete(self._indexes[before[0]], before[1])
+
+    def _add(self, index: int, address: IPv6Address) -> None:
+        """Every MAG has it on its own links; duplicate detection would only delay the MN (RFC 6543 section 3)."""
+        self._route_socket.request([_address(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, index, address)])
+
+    def _delete(self, index: int, address: IPv6Address) -> None:
+        """If it is there: somebody may have removed it, or the interface."""
+        self._route_socket.request([_address(RTM_DELADDR, 0, index, address)], NOT_THERE)
 
     def release(self) -> None:
         for name, index in self._indexes.items():
             before = self._before.pop(name)
             if not self._ipr.link_lookup(index=index):
                 continue  # the interface itself has gone, and its addresses with it
-            try:
-                self._ipr.addr("del", index=index, address=str(MAG_LINK_LOCAL), prefixlen=64, family=socket.AF_INET6)
-            except NetlinkError as error:
-                if error.code != errno.EADDRNOTAVAIL:  # somebody has removed it already
-                    raise
-            if before.mac != MAG_MAC:
+            here = {address for interface, address in self._users if interface == name}
+            for address in {*here, *([self._router.link_local] if self._router.link_local else [])}:
+                self._delete(index, address)
+            if self._router.mac and before.mac != self._router.mac:
                 self._ipr.link("set", index=index, address=before.mac)
             if before.had_address:  # the kernel makes it again, if it is told to by this setting
                 _setting(name, "addr_gen_mode").write_text(str(before.mode))
@@ -109,6 +155,12 @@ class AccessLinks:
                 self._ipr.link("set", index=index, IFLA_AF_SPEC=address_generation(before.mode))
             for setting, value in before.settings:
                 _setting(name, setting).write_text(value)
+
+
+def _address(kind: int, flags: int, index: int, address: IPv6Address) -> bytearray:
+    body = IFADDRMSG.pack(socket.AF_INET6, 64, IFA_F_NODAD, RT_SCOPE_LINK, index)
+    body += attribute(IFA_ADDRESS, address.packed)
+    return bytearray(NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, NLM_F_REQUEST | NLM_F_ACK | flags, 0, 0) + body)
 
 
 def _setting(interface: str, name: str) -> Path:
@@ -145,6 +197,13 @@ def has_carrier(interface: str) -> bool:
         except OSError:
             return False
     return bool(struct.unpack_from("H", answer, 16)[0] & IFF_RUNNING)
+
+
+def mac_of(interface: str) -> str:
+    """Its link-layer address. Raises OSError when it has gone."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        answer = fcntl.ioctl(any_socket, SIOCGIFHWADDR, struct.pack("16s24x", interface.encode()))
+    return answer[18:24].hex(":")
 
 
 def _parse(data: bytes) -> Iterator[tuple[str, bool]]:

@@ -4,6 +4,8 @@ from ipaddress import IPv6Address, IPv6Network
 
 from common.actions import Forwarding, ToAccess, ToPeer
 
+OnLink = tuple[str, IPv6Address]  # an access link, and a link-local address of the router there
+
 
 def key(hnp: IPv6Network) -> bytes:
     return hnp.network_address.packed[:8]
@@ -30,3 +32,11 @@ def station_of(forwarding: Forwarding) -> tuple[str | None, bytes | None]:
         case Forwarding(downlink=ToAccess(interface, mac)):
             return interface, mac
     return None, None
+
+
+def router_of(forwarding: Forwarding | None) -> OnLink | None:
+    """Where the MN finds its router, if it has one of its own."""
+    match forwarding:
+        case Forwarding(downlink=ToAccess(interface, router=IPv6Address() as router)):
+            return interface, router
+    return None

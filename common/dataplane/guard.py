@@ -12,6 +12,7 @@ MOBILITY, IPV6_IN_IPV6, ICMPV6 = 135, 41, 58
 STRANGERS_RATE, STRANGERS_BURST = 10, 20  # messages a second of all strangers together, and at once
 ERRORS = "{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }"
 PEERS_REMEMBERED = 4096
+STRANGERS_MARK = 0x5213  # of what strangers send: the socket that is not a peer's hears by it (common/mh/raw_socket.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Guard:
                 ip6 saddr @peers goto peer
                 limit rate over {STRANGERS_RATE}/second burst {STRANGERS_BURST} packets \
                     counter name signalling_of_strangers drop
+                meta mark set {STRANGERS_MARK}
             }}
             chain peer {{
                 update @rates {{ ip6 saddr limit rate over {self.rate}/second burst {self.burst} packets }} \

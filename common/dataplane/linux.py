@@ -18,6 +18,7 @@ from common.actions import Forward
 from common.dataplane import reconcile, routes, tunnels
 from common.dataplane.access import AccessLinks, Before
 from common.dataplane.filter import Filter, lma_rules, mag_rules
+from common.dataplane.forwardings import router_of
 from common.dataplane.guard import Guard
 from common.dataplane.keeping import Keep, Keeping, Watch
 from common.dataplane.netlink import RouteSocket
@@ -25,6 +26,7 @@ from common.dataplane.paths import Paths, interface_index
 from common.dataplane.peers import PeerTunnels
 from common.dataplane.reconcile import EVERYTHING, Route, Rule
 from common.dataplane.roles import LMA, Role
+from common.dataplane.router import RESERVED, RouterAddresses
 from common.dataplane.senders import Senders
 from common.dataplane.sessions import Sessions
 from common.dataplane.tunnels import device_name
@@ -38,7 +40,7 @@ class LinuxDataPlane:
 
     Without `keep` no packet ever waits, and what would make one wait is refused. `guard` is what is not let in. With
     `local_routing` MNs of one MAG talk directly (RFC 5213 section 6.10.3). `neighbours` are other MAGs: from the
-    tunnels to them comes only what a Forwarding says.
+    tunnels to them comes only what a Forwarding says. `router` is what MNs see of a MAG.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class LinuxDataPlane:
         inherited: Mapping[str, int] | None = None,
         links: MutableMapping[str, Before] | None = None,
         neighbours: Iterable[IPv6Address] = (),
+        router: RouterAddresses = RESERVED,
     ) -> None:
         self._role = role
+        self._router = router
         self._pools = tuple(pools)
         self._access_interfaces = access_interfaces
         self._keep = keep
@@ -86,8 +90,14 @@ class LinuxDataPlane:
                 self._filter.install(self._rules(local, None))  # nothing must lead to queues that are about to be made
             self._peers.prepare(self._ipr, local, [*peers, *self._neighbours])
             if self._access_interfaces:
-                self._access = AccessLinks(
-                    self._ipr, self._access_interfaces, give_back=self._gives_back, memory=self._links
+                self._sessions.access = self._access = AccessLinks(
+                    self._ipr,
+                    self._access_interfaces,
+                    route_socket=self._route_socket,
+                    router=self._router,
+                    wanted={at for each in sessions if (at := router_of(each.forwarding))},
+                    give_back=self._gives_back,
+                    memory=self._links,
                 )
                 self._peers.prepare_tables(self._ipr)
             if self._local_routing:
@@ -116,15 +126,15 @@ class LinuxDataPlane:
             self._sessions.senders = self._senders = Senders(self._table, links)
         return self._go_on(sessions)
 
-    def reach(self, peers: Iterable[IPv6Address]) -> None:
-        """Have a tunnel to each of these, too, and let these and nobody else signal.
+    def reach(self, peers: Iterable[IPv6Address], others: Iterable[IPv6Address] = ()) -> None:
+        """Have a tunnel to each of these, too, and let these and `others` signal, and nobody else.
 
         A tunnel that nobody wants any more goes at the next start. Raises DataPlaneError.
         """
         peers = tuple(peers)
         self._peers.reach(peers)
         if self._guard:
-            self._filter.set_peers(peers)
+            self._filter.set_peers(tuple(dict.fromkeys((*peers, *others))))
 
     def tunnel_device(self, peer: IPv6Address) -> str:
         """The name of the tunnel to a peer."""

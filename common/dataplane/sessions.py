@@ -12,9 +12,10 @@ from struct import pack
 
 from common.actions import Drop, Forward, Forwarding, ToPeer
 from common.dataplane import adoption
+from common.dataplane.access import AccessLinks
 from common.dataplane.adoption import THERE
 from common.dataplane.elements import Element
-from common.dataplane.forwardings import access_of, key, peers_of, station_of
+from common.dataplane.forwardings import access_of, key, peers_of, router_of, station_of
 from common.dataplane.hold import EXPIRED, HNP_LENGTH, Session
 from common.dataplane.keeping import Keeping
 from common.dataplane.netlink import RouteSocket
@@ -43,6 +44,7 @@ class Sessions:
     ) -> None:
         self.keeping: Keeping | None = None
         self.senders: Senders | None = None
+        self.access: AccessLinks | None = None
         self._role = role
         self._paths = paths
         self._route_socket = route_socket
@@ -159,6 +161,8 @@ class Sessions:
         return []
 
     def _remember(self, session: Session, wanted: Forwarding | None) -> None:
+        if self.access:
+            self.access.serve(session, router_of(wanted))
         for hnp in session:
             if wanted:
                 self._session_of[key(hnp)] = session

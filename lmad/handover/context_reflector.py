@@ -45,6 +45,7 @@ class ContextReflector(Pmipv6):
     """Which MAGs speak the extension is learnt: whoever sends the context flag, until it answers a Binding Error."""
 
     holds = True
+    states = frozenset(State)
     handover_kind = Handover
 
     def __init__(self, config: LmadConfig) -> None:

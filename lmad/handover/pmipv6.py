@@ -14,7 +14,7 @@ from common.records import Table
 from common.revocation import Revocations
 from lmad.binding_cache import BindingCache, BindingCacheEntry, State
 from lmad.checks import Refusal
-from lmad.config import LmadConfig
+from lmad.config import Lma, LmadConfig
 from lmad.revoking import Revoked
 
 
@@ -22,22 +22,21 @@ class Pmipv6:
     """The anchor's half.
 
     `holds`: whether it makes packets wait at the anchor. `handover_kind` is the class of what it puts into
-    `BindingCacheEntry.handover`.
+    `BindingCacheEntry.handover`. `states` are those that its sessions can be in.
     """
 
     holds = False
+    states = frozenset({State.REGISTERED, State.DEREGISTERED})
     handover_kind: type | None = None
 
     def __init__(self, config: LmadConfig) -> None:
-        lma = config.lma
-        self.revocations: Revocations[Revoked] = Revocations(
-            lma.bri_max_retries_number, lma.init_min_delay_bris, lma.max_brack_timeout
-        )
+        self.revocations: Revocations[Revoked] = Revocations(*_of_revocation(config.lma))
         self.follow(config)
 
     def follow(self, config: LmadConfig) -> None:
         """Go on by another configuration; only what config.RELOADABLE lists may differ."""
         self._min_delay_before_bce_delete = config.lma.min_delay_before_bce_delete
+        self.revocations.follow(*_of_revocation(config.lma))
 
     def tables(self) -> tuple[Table[Any, Any], ...]:
         """What the scheme remembers besides `BindingCacheEntry.handover`."""
@@ -113,3 +112,8 @@ _NOWHERE = Forwarding(Drop())
 @cache  # of as many as there are MAGs, and made at every handover
 def _to(mag: IPv6Address) -> Forwarding:
     return Forwarding(ToPeer(mag))
+
+
+def _of_revocation(lma: Lma) -> tuple[int, float, float]:
+    """The variables of RFC 5846 section 11."""
+    return lma.bri_max_retries_number, lma.init_min_delay_bris, lma.max_brack_timeout

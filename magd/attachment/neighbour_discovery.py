@@ -6,7 +6,6 @@ not read for a moment, and nobody on another link waits for that.
 """
 
 import asyncio
-import ctypes
 import socket
 import struct
 import time
@@ -14,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
+from common.dataplane import bpf
+from common.dataplane.bpf import JUMP_EQUAL, LOAD_OCTET, RETURN
 from common.token_bucket import TokenBucket
 
 ETH_P_IPV6 = 0x86DD
@@ -22,10 +23,8 @@ ROUTER_SOLICITATION, NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 133, 135,
 # Octets of an IPv6 packet with ICMPv6 right behind the header.
 LENGTH, NEXT_HEADER, HOP_LIMIT, SOURCE, ADDRESSES, TYPE, CODE, TARGET = 4, 6, 7, 8, slice(8, 40), 40, 41, 48
 SMALLEST = {ROUTER_SOLICITATION: 8, NEIGHBOUR_SOLICITATION: 24, NEIGHBOUR_ADVERTISEMENT: 24}
-SO_ATTACH_FILTER = 26
 
 # Classic BPF: lets those three through, so that the daemon never sees the MNs' traffic.
-LOAD_OCTET, JUMP_EQUAL, RETURN = 0x30, 0x15, 0x06
 PROGRAM = (
     (LOAD_OCTET, 0, 0, NEXT_HEADER),
     (JUMP_EQUAL, 0, 5, ICMPV6),
@@ -133,7 +132,6 @@ def _sum(octets: bytes) -> int:
 def _open(interface: str) -> socket.socket:
     kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
     opened = socket.socket(socket.AF_PACKET, kind, 0)  # protocol 0: nothing is heard before the filter is in place
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in PROGRAM))
-    opened.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(PROGRAM), ctypes.addressof(code)))
+    bpf.attach(opened, PROGRAM)
     opened.bind((interface, ETH_P_IPV6))
     return opened

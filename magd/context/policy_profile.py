@@ -1,7 +1,11 @@
-"""The policy profile (RFC 5213 section 6.2): with it an nMAG can serve an MN that its own configuration lacks."""
+"""The policy profile (RFC 5213 section 6.2): with it an nMAG can serve an MN that its own configuration lacks.
+
+The address of the MN's router is in it, too, where gateways have none in common (section 9.3).
+"""
 
 import json
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 from common.mh.messages import ContextData, Feature
 from magd.binding_update_list import BindingUpdateListEntry
@@ -13,6 +17,8 @@ class PolicyProfile:
 
     def export(self, entry: BindingUpdateListEntry) -> list[ContextData]:
         profile = {"mn_ll_id": entry.mn_ll_id.hex() if entry.mn_ll_id else None}
+        if entry.link_local:  # where it is fixed nobody need be told
+            profile["link_local"] = str(entry.link_local)
         return [ContextData(Feature.POLICY_PROFILE, json.dumps(profile, separators=(",", ":")).encode())]
 
     def restore(self, entry: BindingUpdateListEntry, piece: ContextData) -> BindingUpdateListEntry:
@@ -21,8 +27,13 @@ class PolicyProfile:
             profile = json.loads(piece.data)
         except RecursionError:
             raise ValueError("not a policy profile") from None
-        if not isinstance(profile, dict) or not isinstance(profile.get("mn_ll_id"), str | None):
+        known = profile if isinstance(profile, dict) else {"mn_ll_id": 0}
+        mn_ll_id, link_local = known.get("mn_ll_id"), known.get("link_local")
+        if not isinstance(mn_ll_id, str | None) or not isinstance(link_local, str | None):
             raise ValueError("not a policy profile")
-        mn_ll_id = profile.get("mn_ll_id")
+        router = IPv6Address(link_local) if link_local else None
+        if router and not router.is_link_local:
+            raise ValueError("not a link-local address")
         # What this MAG's own configuration says of the MN goes before what another one said.
-        return replace(entry, mn_ll_id=entry.mn_ll_id or (bytes.fromhex(mn_ll_id) if mn_ll_id else None))
+        mn_ll_id = entry.mn_ll_id or (bytes.fromhex(mn_ll_id) if mn_ll_id else None)
+        return replace(entry, mn_ll_id=mn_ll_id, link_local=router or entry.link_local)

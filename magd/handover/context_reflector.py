@@ -38,6 +38,7 @@ class ContextReflector(Pmipv6):
     predictive = True
     keeps_uplink = True
     gives_back = True
+    states = Pmipv6.states | {State.LEFT, State.AWAITED}
 
     def follow(self, config: MagdConfig) -> None:
         self._profiles = Profiles(config)
@@ -55,7 +56,7 @@ class ContextReflector(Pmipv6):
         if not entry.hnps or not entry.interface:
             return None
         if entry.state in SERVED | GONE or entry.restored:
-            downlink = ToAccess(entry.interface, entry.mac)
+            downlink = ToAccess(entry.interface, entry.mac, entry.link_local)
             held = entry.state is State.AWAITED
             return Forwarding(downlink, held=held, uplink_to=entry.lma, give_back=True)
         return None

@@ -52,6 +52,7 @@ class FastHandover(Pmipv6):
     """Whether the anchor speaks it is learnt: not from a Binding Error on, until it says something of the scheme."""
 
     predictive = True
+    states = Pmipv6.states | {State.LEFT, State.AWAITED}
 
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
         super().__init__(config, numbering)
@@ -78,7 +79,7 @@ class FastHandover(Pmipv6):
             return None
         if entry.state in SERVED | GONE or entry.restored:
             held = entry.state is State.AWAITED
-            return Forwarding(ToAccess(entry.interface, entry.mac), held=held, uplink_to=entry.lma)
+            return Forwarding(ToAccess(entry.interface, entry.mac, entry.link_local), held=held, uplink_to=entry.lma)
         return None
 
     @staticmethod

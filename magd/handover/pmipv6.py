@@ -21,13 +21,15 @@ class Pmipv6:
     `predictive`: whether it has a use for the word that an MN is about to leave. Whether packets wait here: of the
     downlink `hold_packets`, of the uplink with `keeps_uplink` what is sent before there is a path. `gives_back`:
     whether the kernel is to send back what finds the MN gone. `peers`: the MAGs that we hear.
-    `handover_kind` is the class of what it puts into `BindingUpdateListEntry.handover`.
+    `handover_kind` is the class of what it puts into `BindingUpdateListEntry.handover`. `states` are those that its
+    entries can stay in.
     """
 
     predictive = False
     keeps_uplink = False
     gives_back = False
     peers: frozenset[IPv6Address] = frozenset()
+    states = SERVED | {State.REGISTERING, State.DEREGISTERING, State.REFUSED}
     handover_kind: type | None = None
 
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
@@ -57,7 +59,7 @@ class Pmipv6:
         An MN that left keeps its path until the LMA has answered: what it sent last may still be on its way up.
         """
         if entry.hnps and (entry.state in SERVED or entry.state is State.DEREGISTERING):
-            return Forwarding(ToAccess(entry.interface, entry.mac), uplink_to=entry.lma)
+            return Forwarding(ToAccess(entry.interface, entry.mac, entry.link_local), uplink_to=entry.lma)
         return None
 
     def announced(self, entry: BindingUpdateListEntry, nmag: IPv6Address | None) -> BindingUpdateListEntry | None:

@@ -20,7 +20,9 @@ import lmad.__main__
 import lmad.ctl
 import magd.__main__
 import magd.ctl
+from lmad.config import RELOADABLE as LMAD_RELOADABLE
 from lmad.config import LmadConfig
+from magd.config import RELOADABLE as MAGD_RELOADABLE
 from magd.config import MagdConfig
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
@@ -33,7 +35,15 @@ CONTROLS: dict[str, tuple[click.Command, str]] = {
     "magctl": (magd.ctl.main, "magd"),
 }
 FILES: dict[str, type[msgspec.Struct]] = {"lmad": LmadConfig, "magd": MagdConfig}
+RELOADABLE = {"lmad": LMAD_RELOADABLE, "magd": MAGD_RELOADABLE}
+AT_ONCE = "Follows a reload."
 EXIT_STATUS = "0: done. 1: refused or failed, with one line that says why. 2: bad usage or configuration."
+ENVIRONMENT = {
+    "LOG_LEVEL": "DEBUG, INFO (the default), WARNING or ERROR: what is less is not logged.",
+    "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID": "Where systemd(1) hears that the daemon is ready and that it lives.",
+    "LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID": "The descriptors of packet queues that systemd(1) has kept from an "
+    "earlier life of the daemon (FileDescriptorStoreMax=).",
+}
 SERVICE = {
     "lmad": """The anchor gives mobile nodes their home network prefixes, is the router to these, and sends what is for
 a mobile node down the tunnel to the gateway (magd(8)) that it is at. It must be the router to the prefix pools.""",
@@ -42,10 +52,12 @@ packets through a tunnel to it, and is the node's default router: the same on ev
 }
 ABOUT_DAEMONS = """It needs CAP_NET_ADMIN and CAP_NET_RAW, IPv6 forwarding (net.ipv6.conf.all.forwarding = 1) and the
 kernel modules ip6_tunnel and nf_tables. It serves in the foreground, tells systemd(1) when it is ready and that it
-lives, and removes at the end what it has installed in the kernel. Log entries have the fields EVENT, MN_ID, PEER and
-DETAIL."""
+lives, and removes at the end what it has installed in the kernel, unless \\fBon_stop\\fR says that it is to be kept.
+Log entries have the fields EVENT, MN_ID, PEER and DETAIL."""
 SIGNALS = {
-    "SIGTERM, SIGINT": "End, and leave nothing behind.",
+    "SIGTERM, SIGINT": 'End. With \\fBon_stop = "remove"\\fR nothing is left in the kernel; with \\fB"keep"\\fR, '
+    "and after any other end of a daemon with a \\fBstate_directory\\fR, packets go on and "
+    "the next start adopts all that is there.",
     "SIGHUP": "Read the configuration file again. What can change at once does; what cannot is named in the log and by "
     "\\fBshow configuration\\fR of the control program. A wrong file changes nothing.",
 }
@@ -116,15 +128,17 @@ def _daemon(name: str) -> str:
         f"/etc/context-reflector/{name}.toml": f"the configuration, see {name}.toml(5)",
         f"/run/context-reflector/{name}.sock": f"the control socket, for {control}(8)",
         f"/lib/systemd/system/{name}.service": "the service",
+        f"/var/lib/context-reflector/{name}.sqlite3": "what outlives the daemon, if \\fBstate_directory\\fR says so",
+        f"/var/lib/context-reflector/{name}.ahead": "changes that are not in that database yet",
+        f"/var/lib/context-reflector/{name}.unreadable": "a database that could not be read, set aside",
+        f"/var/log/context-reflector/{name}.jsonl": "the journal, if \\fBjournal\\fR says so",
     }
     return (
         _section("SYNOPSIS", f"\\fB{name}\\fR \\fB--config\\fR \\fIFILE\\fR [\\fB--check\\fR]")
         + _section("DESCRIPTION", SERVICE[name], ABOUT_DAEMONS)
         + _list("OPTIONS", _options(command))
         + _list("SIGNALS", SIGNALS)
-        + _list(
-            "ENVIRONMENT", {"LOG_LEVEL": "DEBUG, INFO (the default), WARNING or ERROR: what is less is not logged."}
-        )
+        + _list("ENVIRONMENT", ENVIRONMENT)
         + _list("FILES", files)
         + _section("EXIT STATUS", EXIT_STATUS)
         + _section("SEE ALSO", f"{control}(8), {name}.toml(5), /usr/share/doc/context-reflector/operating.md, RFC 5213")
@@ -137,14 +151,16 @@ def _control(name: str) -> str:
     commands = {}
     for each in command.commands.values():
         usage = " ".join(_argument(parameter) for parameter in each.params if isinstance(parameter, click.Argument))
-        flags = " ".join(f"[\\fB{p.opts[0]}\\fR]" for p in each.params if isinstance(p, click.Option))
-        commands[f"\\fB{each.name}\\fR {usage} {flags}".strip()] = each.help or ""
+        flags = " ".join(f"[{_option(p)}]" for p in each.params if isinstance(p, click.Option))
+        meanings = [f"{_option(p)}: {p.help}." for p in each.params if isinstance(p, click.Option) and p.help]
+        commands[f"\\fB{each.name}\\fR {usage} {flags}".strip()] = "\n".join([each.help or "", *meanings])
     return (
         _section("SYNOPSIS", f"\\fB{name}\\fR [\\fB--socket\\fR \\fIPATH\\fR] \\fICOMMAND\\fR ...")
         + _section("DESCRIPTION", command.help or "", "Root may do so, and members of the daemon's group.")
         + _list("OPTIONS", _options(command))
         + _list("COMMANDS", commands)
         + _list("ENVIRONMENT", {f"{name.upper()}_SOCKET": "the control socket, if \\fB--socket\\fR does not say."})
+        + _list("FILES", {f"/run/context-reflector/{daemon}.sock": "the control socket, if nothing else is said"})
         + _section("EXIT STATUS", EXIT_STATUS)
         + _section("SEE ALSO", f"{daemon}(8), /usr/share/doc/context-reflector/operating.md")
     )
@@ -158,6 +174,8 @@ def _file(daemon: str) -> str:
             f"/etc/context-reflector/{daemon}.toml is a TOML file. Times are in seconds, sizes in octets. A key that "
             f"is not listed here, and a value that cannot be, is refused with the file, the key and the reason; "
             f"\\fB{daemon} --check\\fR looks without serving. A table in double brackets may be there many times.",
+            f"\\fBsystemctl reload {daemon}\\fR (SIGHUP) reads the file again. A key of which it says "
+            f"\\fI{AT_ONCE}\\fR then changes at once; any other waits for a restart.",
         )
     ]
     known = dict(defaults(FILES[daemon]))
@@ -166,18 +184,28 @@ def _file(daemon: str) -> str:
         for key, example, comment in table.keys:
             default = known[table.header.strip("[]"), key]
             said = f"Example: {example}." if default in (msgspec.NODEFAULT, None, ()) else f"Default: {_toml(default)}."
+            said += f" {AT_ONCE}" if follows_reload(daemon, table.header.strip("[]"), key) else ""
             keys[f"\\fB{key}\\fR"] = f"{comment[:1].upper()}{comment[1:]}. {said}" if comment else said
         parts.append(_list(table.header, keys, table.text))
     return "".join(parts) + _section("SEE ALSO", f"{daemon}(8), /usr/share/doc/context-reflector/operating.md")
+
+
+def follows_reload(daemon: str, table: str, key: str) -> bool:
+    """Whether SIGHUP is enough for this key, or for the array of tables that it is in."""
+    return bool(RELOADABLE[daemon] & {f"{table}.{key}", table.partition(".")[0]})
 
 
 def _options(command: click.Command) -> dict[str, str]:
     options = {}
     for each in command.params:
         if isinstance(each, click.Option):
-            value = "" if each.is_flag else f" \\fI{each.make_metavar(click.Context(command))}\\fR"
-            options[f"\\fB{each.opts[0]}\\fR{value}"] = f"{each.help or ''}."
+            options[_option(each)] = f"{each.help or ''}."
     return options | {"\\fB--help\\fR": "say what there is."}
+
+
+def _option(option: click.Option) -> str:
+    value = option.metavar or option.make_metavar(click.Context(click.Command("")))
+    return f"\\fB{option.opts[0]}\\fR" + ("" if option.is_flag else f" \\fI{value}\\fR")
 
 
 def _argument(argument: click.Argument) -> str:

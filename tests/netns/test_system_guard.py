@@ -20,7 +20,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Raw
 
-from common.dataplane.access import MAG_LINK_LOCAL, MAG_MAC
+from common.dataplane.router import MAG_LINK_LOCAL, MAG_MAC
 from common.mh.codec import encode, with_checksum
 from common.mh.messages import ALL_ZERO_PREFIX, AccessTechnologyType, HandoffIndicator, MnId, ProxyBindingUpdate
 from testbed.node import Node

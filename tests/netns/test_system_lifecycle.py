@@ -8,7 +8,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 import pytest
 
-from common.dataplane.access import MAG_MAC
+from common.dataplane.router import MAG_MAC
 from testbed.node import LabError
 from testbed.topology import LMAA
 from testbed.visit import LabSpec

@@ -127,3 +127,17 @@ def test_a_profile_that_comes_by_sighup_is_served_and_one_that_goes_is_not(lab: 
     path.write_text("[[mobile_node]]".join(table for table in tables if mn2.mn_id not in table))
     lab.daemons["mag1"].signal(SIGHUP)
     eventually(lambda: mn2.mn_id not in lab.serving(), "a profile that went is served")
+
+
+def test_a_neighbour_that_comes_by_sighup_is_out_of_reach_for_mns(lab: SystemLab) -> None:
+    """An MN must not speak to a gateway that its own one has learnt of late, either."""
+    path = lab.directory / "mag2.toml"
+    before = path.read_text()
+    peers = ["nft", "list", "set", "ip6", "context_reflector_magd", "peers"]
+    assert "2001:db8:0:88::1" not in lab.nodes["mag2"].run(peers)
+    path.write_text(before.replace("neighbours = [", 'neighbours = ["2001:db8:0:88::1", '))
+    lab.daemons["mag2"].signal(SIGHUP)
+    eventually(lambda: "2001:db8:0:88::1" in lab.nodes["mag2"].run(peers), "the guard does not know the neighbour")
+    path.write_text(before)
+    lab.daemons["mag2"].signal(SIGHUP)
+    eventually(lambda: "2001:db8:0:88::1" not in lab.nodes["mag2"].run(peers), "the guard knows it still")

@@ -30,6 +30,7 @@ class Fpmipv6(Pmipv6):
     predictive = True
     keeps_uplink = True
     handover_kind = Handover
+    states = Pmipv6.states | {State.AWAITED, State.FORWARDED}
 
     def __init__(self, config: MagdConfig, numbering: Numbering) -> None:
         self._exchanges = Exchanges(config)
@@ -56,7 +57,7 @@ class Fpmipv6(Pmipv6):
         handover = handover_of(entry)
         if not entry.hnps or not entry.interface:
             return None
-        access = ToAccess(entry.interface, entry.mac)
+        access = ToAccess(entry.interface, entry.mac, entry.link_local)
         peer = handover.peer if handover and handover.tunnel else None
         from_peer = frozenset({peer} if peer else ())
         # nMAG may send uplink as soon as it has accepted, and its word of that may be late.
