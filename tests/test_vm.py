@@ -112,7 +112,12 @@ def test_a_terminal_has_its_size_and_takes_ctrl_c(virtual: VirtualMachine) -> No
             said += frame.payload
             if b"44 111" in said:
                 break
-        terminal.send(Kind.DATA, b"\x03")  # ends cat
+        terminal.send(Kind.DATA, b"\x03")  # ends cat, which would read what comes right behind it
+        said.clear()
+        for frame in terminal:
+            said += frame.payload
+            if b"$ " in said:
+                break
         terminal.send(Kind.DATA, b"exit 7\n")
         last = list(terminal)[-1]
     assert last.json() == {"status": 7}
