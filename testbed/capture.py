@@ -25,7 +25,9 @@ class Capture:
         self._errors = errors
         self._marker = f"end of capture {secrets.token_hex(8)}".encode()
         argv = [
-            *("tcpdump", "-i", "any", "-y", "LINUX_SLL2", "--time-stamp-precision=nano", "-n"),
+            # -U: each packet is in the file once it is written. To have it flushed when wanted (SIGUSR2) is no good: that is
+            # done in the signal's handler, be it in the middle of a packet, which is broken then.
+            *("tcpdump", "-i", "any", "-y", "LINUX_SLL2", "--time-stamp-precision=nano", "-n", "-U"),
             # The buffer is the kernel's: what arrives while tcpdump does not get the processor.
             *("-B", str(buffer_kib), "-Z", "root", "-w", str(file)),
             *([f"({only}) or udp dst port {_DISCARD_PORT}"] if only else []),
@@ -45,7 +47,7 @@ class Capture:
 
     def complete(self) -> bool:
         """Whether the marker has reached the file. The kernel hands blocks over when they are full or a second old."""
-        self._process.signal(signal.SIGUSR2)  # "flush to the file"
+        self._process.require_alive()
         with self._file.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_OCTETS))

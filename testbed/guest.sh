@@ -15,8 +15,9 @@ for directory in /usr /etc "$environment"; do
     mount -t overlay -o "$layers,workdir=/run/memory/work$directory" memory "$directory"
 done
 # All nodes of the lab share one processor: what waits for it must not be dropped (between two ends of a veth pair, and in
-# a receiver's socket), as it would not be if each node had its own.
+# a receiver's socket, and all sockets together: 1 GiB), as it would not be if each node had its own.
 sysctl -qw net.core.netdev_max_backlog=100000 net.core.rmem_default=8388608 net.core.rmem_max=8388608
+sysctl -qw net.ipv4.udp_mem="262144 262144 262144"
 # Nor must packets wait for a program of another node: what the kernel puts off for lack of time goes before them all, but
 # not in the microseconds in which a gate is opened (gates.py: 3; the daemons have 1).
 for pid in $(pgrep ksoftirqd); do chrt --fifo --pid 2 "$pid"; done

@@ -42,14 +42,14 @@ KVM_BOOT_LIMIT_SECONDS = 45.0  # with KVM it takes seconds, or does not end
 _CONSOLE_LINES = 200
 _CONSOLE_TAIL = 8
 _WRITABLE = ("/var", "/tmp")  # besides what guest.sh lays over itself
-# The address layout fixed, no lines on the console but errors. What the kernel does for itself (in work queues) is put
-# aside at once for packets: as Debian sets it, one waits now and then, a tenth of a millisecond, for the end of that.
-# Who makes huge pages (khugepaged) would not be put aside.
+# The address layout fixed, no lines on the console but errors.
 _KERNEL_OPTIONS = (
-    *("nokaslr", "norandmaps", "tsc=reliable", "mitigations=off", "preempt=full"),
-    "transparent_hugepage=never",
+    *("nokaslr", "norandmaps", "tsc=reliable", "mitigations=off"),
     "module_blacklist=kvm,powernow_k8,acpi_cpufreq,libata,cdrom,psmouse,i2c_i801,lpc_ich,pcspkr,i6300esb,cryptd",
 )
+# So that figures repeat, what the kernel does for itself (in work queues) is put aside at once for packets: as Debian has
+# it, one waits now and then, a tenth of a millisecond, for the end of that. Who makes huge pages is not put aside.
+_VIRTUAL_KERNEL_OPTIONS = ("preempt=full", "transparent_hugepage=never")
 _VIRTUAL_CLOCK = (
     *("-icount", "shift=0,sleep=off"),
     *("-rtc", "base=2026-01-01T00:00:00,clock=vm"),
@@ -232,13 +232,14 @@ def _qemu_command(plan: _Plan, port: int, image: int, initramfs: IO[bytes]) -> l
     """
     script = [str(REPOSITORY / "testbed/guest.sh"), sys.executable, str(Path(sys.executable).parents[1])]
     is_virtual = plan.clock == "virtual"
+    options = (*_KERNEL_OPTIONS, *(_VIRTUAL_KERNEL_OPTIONS if is_virtual else ()))
     virtme = [
         *(str(Path(sys.executable).with_name("virtme-run")), "--dry-run", "--show-command"),
         *("--kimg", str(plan.kernel), "--mods", "auto", "--force-9p"),
         *("--name", PORT_NAME, "--memory", plan.memory, "--cpus", "1" if is_virtual else "2"),
         *([] if plan.use_kvm else ["--disable-kvm"]),
         *(f"--overlay-rwdir={path}" for path in _WRITABLE),
-        *(word for option in _KERNEL_OPTIONS for word in ("--kopt", option)),
+        *(word for option in options for word in ("--kopt", option)),
         *("--show-boot-console", "--script-sh", f"cd {shlex.quote(str(REPOSITORY))} && exec bash {shlex.join(script)}"),
         *("--qemu-opts", "-nodefaults", "-chardev", f"socket,id=agent,fd={port}", "-device", "virtio-serial-pci"),
         *("-device", f"virtserialport,name={PORT_NAME},chardev=agent"),
