@@ -25,8 +25,8 @@ class Capture:
         self._errors = errors
         self._marker = f"end of capture {secrets.token_hex(8)}".encode()
         argv = [
-            # -U: each packet is in the file once it is written. To have it flushed when wanted (SIGUSR2) is no good: that is
-            # done in the signal's handler, be it in the middle of a packet, which is broken then.
+            # -U: each packet is in the file once it is written. To have it flushed when wanted (SIGUSR2) is no good:
+            # that is done in the signal's handler, be it in the middle of a packet, which is broken then.
             *("tcpdump", "-i", "any", "-y", "LINUX_SLL2", "--time-stamp-precision=nano", "-n", "-U"),
             # The buffer is the kernel's: what arrives while tcpdump does not get the processor.
             *("-B", str(buffer_kib), "-Z", "root", "-w", str(file)),

@@ -47,8 +47,8 @@ _KERNEL_OPTIONS = (
     *("nokaslr", "norandmaps", "tsc=reliable", "mitigations=off"),
     "module_blacklist=kvm,powernow_k8,acpi_cpufreq,libata,cdrom,psmouse,i2c_i801,lpc_ich,pcspkr,i6300esb,cryptd",
 )
-# So that figures repeat, what the kernel does for itself (in work queues) is put aside at once for packets: as Debian has
-# it, one waits now and then, a tenth of a millisecond, for the end of that. Who makes huge pages is not put aside.
+# So that figures repeat, what the kernel does for itself (in work queues) is put aside at once for packets: else one
+# waits now and then, a tenth of a millisecond, for the end of that. Who makes huge pages is not put aside.
 _VIRTUAL_KERNEL_OPTIONS = ("preempt=full", "transparent_hugepage=never")
 _VIRTUAL_CLOCK = (
     *("-icount", "shift=0,sleep=off"),
