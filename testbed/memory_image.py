@@ -26,7 +26,7 @@ _HOST_ONLY = ("testbed.report", "testbed.watch", "testbed.compare", "testbed.pac
 KERNEL_MODULES = (
     *("ip6_tunnel", "veth", "bridge", "dummy", "sch_netem", "sch_prio", "cls_u32"),
     *("nf_tables", "nfnetlink", "nfnetlink_queue", "nft_queue", "nft_fib", "nft_fib_ipv6", "nft_fib_inet", "nft_ct"),
-    "nft_dup_netdev",
+    *("nft_limit", "nft_quota", "nft_objref", "nft_dup_netdev"),
 )
 _PROGRAMS = (
     *("bash", "sh", "env", "sleep", "tar", "cat", "ls", "mount", "umount", "kmod", "modprobe", "sysctl"),

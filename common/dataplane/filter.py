@@ -199,5 +199,5 @@ def _digest(rules: str) -> str:
 
 
 def _hint(said: str) -> str:
-    modules = "nf_tables nft_fib_ipv6 nft_queue"
+    modules = "nf_tables nft_fib_ipv6 nft_queue nft_limit nft_quota nft_objref"
     return f" (are the kernel modules there? modprobe -a {modules})" if os.strerror(errno.ENOENT) in said else ""

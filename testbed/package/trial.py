@@ -27,7 +27,7 @@ PACKAGES = (
 )
 MODULES = (
     *("virtio_blk", "ext4", "veth", "bridge", "ip6_tunnel", "nf_tables", "nft_fib_ipv6", "nft_queue", "nft_quota"),
-    *("nft_objref", "nfnetlink_queue", "sch_netem"),
+    *("nft_objref", "nft_limit", "nfnetlink_queue", "sch_netem"),
 )
 KERNEL_OPTIONS = "root=/dev/vda rw console=ttyS0 quiet panic=-1 no_timer_check mitigations=off systemd.show_status=0"
 KERNEL_OPTIONS += " systemd.mask=serial-getty@ttyS0.service"  # the console is the trial's
