@@ -30,7 +30,10 @@ def machine() -> Iterator[VirtualMachine]:
     ("module", "hint"),
     [
         ("ip6_tunnel", "(is the kernel module ip6_tunnel there? modprobe ip6_tunnel)"),
-        ("nft_fib_ipv6", "(are the kernel modules there? modprobe -a nf_tables nft_fib_ipv6 nft_queue)"),
+        (
+            "nft_fib_ipv6",
+            "(are the kernel modules there? modprobe -a nf_tables nft_fib_ipv6 nft_queue nft_limit nft_quota nft_objref)",
+        ),
     ],
 )
 def test_without_its_kernel_module_a_daemon_says_what_to_load(machine: VirtualMachine, module: str, hint: str) -> None:
