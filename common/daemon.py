@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address
-from typing import TypeVar
 
 from common.actions import (
     UNRECOGNIZED_MH_TYPE,
@@ -41,7 +40,6 @@ LEISURE_DELAY = 0.2  # seconds
 TURN = 0.001  # seconds that a peer's messages are served before another's turn comes; one is served always
 
 log = logging.getLogger(__name__)
-T = TypeVar("T", Advertise, Solicit)
 
 
 def utc(now: float) -> float:

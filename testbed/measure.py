@@ -73,7 +73,7 @@ def _of_mobile_node(
     own_journals = {
         node: [event for event in journal if event.get("mn_id") == mn_id] for node, journal in journals.items()
     }
-    noticed = Noticed.of(journals, mn_id)
+    noticed = Noticed.of(own_journals, mn_id)
     signals = as_sent(seen.signals_about(mn_id), run, own_journals)
     handovers: list[dict[str, Any]] = [
         {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
-LOAD_WORD, LOAD_OCTET, JUMP_EQUAL, RETURN = 0x20, 0x30, 0x15, 0x06
+LOAD_WORD, LOAD_HALF, LOAD_OCTET, JUMP_EQUAL, RETURN = 0x20, 0x28, 0x30, 0x15, 0x06
 MARK = 0xFFFFF000 + 20  # SKF_AD_OFF + SKF_AD_MARK: where a program finds the packet's mark
 IPV6_SOURCE = 0xFFF00000 + 8  # SKF_NET_OFF, and where in an IPv6 header the source is
 ALL = 0xFFFFFFFF  # octets

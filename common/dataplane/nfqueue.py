@@ -4,7 +4,6 @@ A queue is a number bound to one netlink socket, dies with it, and keeps its pac
 What the kernel did with a message is known when `sendmsg` returns: its acknowledgement lies in the socket.
 """
 
-import ctypes
 import errno
 import os
 import socket
@@ -13,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.dataplane import bpf
+from common.dataplane.bpf import ALL, JUMP_EQUAL, LOAD_HALF, RETURN
 from common.dataplane.netlink import (
     ATTRIBUTE,
     ERROR,
@@ -36,7 +37,6 @@ FAIL_OPEN, GSO = 0x1, 0x4
 DROP, ACCEPT, REPEAT = 0, 1, 4
 EVERY_ID = 0x7FFFFFFF  # ids are compared modulo 2^32; a queue is bound anew long before it has seen so many
 PRIVILEGED_RECEIVE_BUFFER = 33  # SO_RCVBUFFORCE
-SOCKET_FILTER = 26  # SO_ATTACH_FILTER
 IPV6_HEADER_LENGTH = 40
 STATISTICS = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
 
@@ -227,17 +227,7 @@ def _parse(data: bytes) -> Notice | None:
 
 def _let_only_answers_in(netlink: socket.socket) -> None:
     """A classic BPF program: NLMSG_ERROR, which every acknowledgement is, passes; the rest is as if read already."""
-    load_message_type, jump_if_equal, result = 0x28, 0x15, 0x06
     # BPF loads in network order, netlink writes in the machine's.
     wanted = socket.htons(NLMSG_ERROR)
-    program = b"".join(
-        struct.pack("=HBBI", *instruction)
-        for instruction in (
-            (load_message_type, 0, 0, 4),
-            (jump_if_equal, 0, 1, wanted),
-            (result, 0, 0, 0xFFFFFFFF),
-            (result, 0, 0, 0),
-        )
-    )
-    buffer = ctypes.create_string_buffer(program)
-    netlink.setsockopt(socket.SOL_SOCKET, SOCKET_FILTER, struct.pack("HP", len(program) // 8, ctypes.addressof(buffer)))
+    program = ((LOAD_HALF, 0, 0, 4), (JUMP_EQUAL, 0, 1, wanted), (RETURN, 0, 0, ALL), (RETURN, 0, 0, 0))
+    bpf.attach(netlink, program)
