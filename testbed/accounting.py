@@ -158,11 +158,8 @@ def fates_of(flow: Flow, direction: str, moves: Sequence[Move], noticed: Noticed
     return Fates(first_arrivals, duplicated, reordered, heard_by_none)
 
 
-def account(
-    flow: Flow, direction: str, windows: Sequence[Window], noticed: Noticed
-) -> tuple[list[Counts], Counts, Counts]:
+def account(flow: Flow, fates: Fates, windows: Sequence[Window]) -> tuple[list[Counts], Counts, Counts]:
     """One MN's packets in one direction: by window, outside all windows, and in all."""
-    fates = fates_of(flow, direction, [window.move for window in windows], noticed)
     by_window, outside = [Counts() for _ in windows], Counts()
     starts = [window.start_ns for window in windows]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from testbed.accounting import Counts, Noticed, account, longest_silence_ns, windows_of
+from testbed.accounting import Counts, Noticed, account, fates_of, longest_silence_ns, windows_of
 from testbed.checks import iperf3_of, ping_of
 from testbed.observations import DIRECTIONS, LMA, Observations, observe
 from testbed.phases import phases_of
@@ -91,7 +91,8 @@ def _of_mobile_node(
     ]
     measured = _Measured(Moves(mn, windows, handovers, noticed), {}, {})
     for direction, flow in flows.items():
-        by_window, outside, total = account(flow, direction, windows, noticed)
+        fates = fates_of(flow, direction, run.moves_of(mn), noticed)
+        by_window, outside, total = account(flow, fates, windows)
         measured.outside[direction], measured.totals[direction] = outside, total
         for handover, window, counts in zip(handovers, windows, by_window, strict=True):
             served = window.first.get(direction) is not None

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.accounting import Noticed, account, windows_of
+from testbed.accounting import Noticed, account, fates_of, windows_of
 from testbed.observations import DIRECTIONS, Arrival, Flow, OnAccessLink
 from testbed.run_directory import Move
 
@@ -49,7 +49,7 @@ def test_every_packet_is_counted_once(made: list[Move], downlink: Flow, uplink: 
     windows = windows_of(made, both, rtt_ms)
     assert all(earlier.end_ns <= later.start_ns for earlier, later in pairwise(windows))
     for direction, flow in both.items():
-        by_window, outside, total = account(flow, direction, windows, Noticed({}, {}))
+        by_window, outside, total = account(flow, fates_of(flow, direction, made, Noticed({}, {})), windows)
         arrived = {arrival.number for arrival in flow.arrivals}
         assert total.sent == len(flow.sent) == sum(counts.sent for counts in [*by_window, outside])
         assert total.received == len(arrived)
@@ -62,6 +62,6 @@ def test_every_packet_is_counted_once(made: list[Move], downlink: Flow, uplink: 
 
 @given(flows())
 def test_reordered_is_what_comes_behind_a_higher_number(flow: Flow) -> None:
-    _, _, total = account(flow, DIRECTIONS[0], [], Noticed({}, {}))
+    _, _, total = account(flow, fates_of(flow, DIRECTIONS[0], [], Noticed({}, {})), [])
     firsts = list(dict.fromkeys(arrival.number for arrival in flow.arrivals))
     assert total.reordered == sum(number < max(firsts[:place]) for place, number in enumerate(firsts) if place)

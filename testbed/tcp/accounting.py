@@ -58,11 +58,11 @@ class TcpCounts:
 def account_tcp(
     flow: TcpFlow, direction: str, windows: Sequence[Window], noticed: Noticed
 ) -> tuple[list[TcpCounts], TcpCounts]:
-    """One MN's segments in one direction: by window, and outside all windows. Arguments as of `account`."""
+    """One MN's segments in one direction: by window, and outside all windows. Arguments as of `fates_of`."""
     moves = [window.move for window in windows]
-    by_window, outside, _ = account(flow.data, direction, windows, noticed)
-    counts, rest = [TcpCounts(each) for each in by_window], TcpCounts(outside)
     data = fates_of(flow.data, direction, moves, noticed)
+    by_window, outside, _ = account(flow.data, data, windows)
+    counts, rest = [TcpCounts(each) for each in by_window], TcpCounts(outside)
     acks = fates_of(flow.acks, UPLINK if direction == DOWNLINK else DOWNLINK, moves, noticed)
     for repetition in repetitions(flow, data, acks):
         sent_ns = flow.data.sent[repetition.first]
