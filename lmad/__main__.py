@@ -79,6 +79,7 @@ def _keep(config: LmadConfig) -> Keep | None:
         packets=options.hold_packets,
         octets=options.hold_size,
         packets_in_all=options.hold_packets_in_all,
+        octets_in_all=options.hold_size_in_all,
         sessions=options.hold_mobile_nodes,
     )
     return Keep(limits, patience=options.returned_packet_lifetime)

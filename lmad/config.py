@@ -104,8 +104,17 @@ class ContextReflector(Section, frozen=True, kw_only=True):
     hold_packets: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1024
     hold_size: Annotated[int, msgspec.Meta(ge=1)] = 4 << 20
     hold_packets_in_all: Annotated[int, msgspec.Meta(ge=1)] = 1 << 20
+    hold_size_in_all: Annotated[int, msgspec.Meta(ge=1)] = 4 << 30
     hold_mobile_nodes: Annotated[int, msgspec.Meta(ge=1, le=16384)] = 1024
     returned_packet_lifetime: Seconds = 10.0
+
+    def __post_init__(self) -> None:
+        for key, one, in_all in (
+            ("hold_packets", self.hold_packets, self.hold_packets_in_all),
+            ("hold_size", self.hold_size, self.hold_size_in_all),
+        ):
+            if one > in_all:
+                raise ConfigError(f"{key} is more than {key}_in_all: nobody's packets could be held")
 
 
 class Mag(Section, frozen=True, kw_only=True):

@@ -87,6 +87,13 @@ def test_the_shipped_files_name_every_key_and_its_default(
         (load_lmad, LMAD, ":2::1", ":1::1", "MAG 2001:db8:0:1::1 is given twice"),
         (load_lmad, LMAD, "# max_lifetime = 3600", "max_lifetime = 3601", "`lma.max_lifetime`"),
         (load_lmad, LMAD, "# max_lifetime = 3600", "max_lifetime = true", "`lma.max_lifetime`"),
+        (
+            load_lmad,
+            LMAD,
+            "# [context_",
+            "[context_reflector]\nhold_size_in_all = 9\n# [c",
+            "nobody's packets could be held",
+        ),
         (load_lmad, LMAD, "# [extension]  ", "[extension]\nack_flag = 0x20 #", "`extension`"),
         (load_magd, MAGD, "# [extension]  ", "[extension]\nmh_type = 5 #", "mh_type 5 is neither experimental"),
         (load_magd, MAGD, "# [extension]  ", "[extension]\nmh_tipe = 24 #", "unknown field `mh_tipe`"),
@@ -130,3 +137,14 @@ def test_check_says_good_or_ends_with_two(tmp_path: Path) -> None:
         result = runner.invoke(main, ["--check", "--config", str(tmp_path / "none.toml")])
         assert result.exit_code == 2
         assert result.output.strip().endswith("none.toml: No such file or directory")
+
+
+def test_what_may_be_held_is_what_the_file_says(tmp_path: Path) -> None:
+    """Each of the limits in its turn is the one that says how many MNs can be held at once."""
+    ample = "hold_packets = 10\nhold_size = 1000\nhold_packets_in_all = 900\nhold_size_in_all = 90000"
+    for tight, at_once in (("hold_mobile_nodes", 7), ("hold_packets_in_all", 70), ("hold_size_in_all", 7000)):
+        options = re.sub(f"{tight} = .*", "", f"{ample}\nhold_mobile_nodes = 80")
+        text = LMAD.replace("# [context_reflector]", f"[context_reflector]\n{options}\n{tight} = {at_once}", 1)
+        keep = lmad.__main__._keep(load_lmad(write(tmp_path / "lmad.toml", text)))
+        assert keep is not None
+        assert (keep.limits.packets, keep.limits.octets, keep.limits.at_once) == (10, 1000, 7)
