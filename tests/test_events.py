@@ -1,4 +1,4 @@
-"""Every event that the code can note is in the table of events, and every row of the table can happen."""
+"""Every event that the code can note is in the table of events, every row can happen, every reason is explained."""
 
 import ast
 from pathlib import Path
@@ -49,3 +49,25 @@ def test_every_row_of_the_table_is_noted_somewhere() -> None:
     names = noted()
     endings = tuple(name[1:] for name in names if name.startswith("*"))
     assert [key for key in EVENTS if key not in names and key not in ELSEWHERE and not key.endswith(endings)] == []
+
+
+def reasons() -> set[str]:
+    """Those by which a request is refused where the status does not say all."""
+    found: set[str] = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="Refusal"), args=[_, reason]):
+                    found |= _names(reason)
+                case ast.Call(func=ast.Name(id="ContextRefused"), args=[reason, *_]):
+                    found |= _names(reason)
+                case ast.Tuple(elts=[_, ast.Attribute(value=ast.Name(id="Status")), reason]):  # objections
+                    found |= _names(reason)
+    return found
+
+
+def test_every_reason_of_a_refusal_is_explained() -> None:
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("operating.md", "protocol.md"))
+    found = reasons()
+    assert {"no-prefix-left", "unknown-nmag", "context-too-large", "missing-nmag"} <= found
+    assert {reason for reason in found if f"`{reason}`" not in text} == set()

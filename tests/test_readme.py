@@ -1,4 +1,4 @@
-"""README.md names nothing that does not exist: commands, options, paths, targets."""
+"""README.md and docs name nothing that does not exist: commands, options, targets; README.md's paths are there."""
 
 import re
 import tomllib
@@ -11,6 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
+DOCUMENTS = "\n".join([README, *(path.read_text() for path in sorted((REPOSITORY / "docs").glob("*.md")))])
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):.*##", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
 SCRIPTS: dict[str, str] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
 
@@ -24,7 +25,7 @@ def command_of(script: str) -> click.Command:
 
 def blocks_and_quotes() -> Iterator[str]:
     """What is set as code: indented lines without their comments, and what stands in backquotes."""
-    for line in README.splitlines():
+    for line in DOCUMENTS.splitlines():
         if line.startswith("    "):
             yield line.partition(" # ")[0].strip()
         else:
