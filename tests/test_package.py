@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from testbed.package import tables as tables_module
 from testbed.package.manual import FILES, defaults, follows_reload, page, tables
 
 ROOT = Path(__file__).parents[1]
+ONLY_IN_THE_SOURCES = {"testbed/setup.sh"}  # besides what makes the package of them
 PAGES = ("lmad.8", "magd.8", "lmactl.8", "magctl.8", "lmad.toml.5", "magd.toml.5")
 WORST_EXPOSURE = 3.0
 
@@ -106,3 +108,16 @@ def test_every_metric_and_kernel_drop_is_explained() -> None:
     drops = re.findall(r"counter ([a-z_]+) \{", rules)
     for name in {drop.replace("_", "-") for drop in drops}:
         assert f"`{name}`" in text, name
+
+
+def test_what_is_no_python_is_installed_with_the_packages() -> None:
+    """The report's template, the guest's script: a lab that was installed needs them, too."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    said = {f"{package}/{name}" for package, names in declared.items() for name in names}
+    sources = [path for each in ("common", "lmad", "magd", "testbed") for path in (ROOT / each).rglob("*")]
+    others = {
+        str(path.relative_to(ROOT))
+        for path in sources
+        if path.is_file() and path.suffix not in (".py", ".pyc") and path.parent != ROOT / "testbed/package"
+    }
+    assert said == others - ONLY_IN_THE_SOURCES
