@@ -42,7 +42,7 @@ Change = tuple[BindingCacheEntry | None, list[Action]]
 
 
 class ContextReflector(Pmipv6):
-    """Which MAGs speak the extension is learnt: whoever sends the context flag, until it answers a Binding Error."""
+    """Which MAGs speak the extension is learnt: who sends the context flag does, who answers a Binding Error not."""
 
     holds = True
     states = frozenset(State)
@@ -50,7 +50,7 @@ class ContextReflector(Pmipv6):
 
     def __init__(self, config: LmadConfig) -> None:
         super().__init__(config)
-        self._speakers: Recorded[IPv6Address, bool] = Recorded()
+        self._speaks: Recorded[IPv6Address, bool] = Recorded()
 
     def follow(self, config: LmadConfig) -> None:
         super().follow(config)
@@ -62,7 +62,7 @@ class ContextReflector(Pmipv6):
         self._strict = self._options.order == "strict"
 
     def tables(self) -> tuple[Table[Any, Any], ...]:
-        return (Table("speaker", self._speakers, IPv6Address, bool),)
+        return (Table("speaker", self._speaks, IPv6Address, bool),)
 
     def forwarding(self, bce: BindingCacheEntry) -> Forwarding:
         handover = handover_of(bce)
@@ -95,7 +95,7 @@ class ContextReflector(Pmipv6):
         """Section 3.3: the Proxy BCE becomes a CCE."""
         if UpdateFlag.CONTEXT not in pbu.flags:
             return self.released(bce, now)
-        self._speakers[bce.proxy_coa] = True
+        self._speaks[bce.proxy_coa] = True
         try:
             self._limits.check(pbu.contexts)
             nmag = nmag_address(pbu.contexts)
@@ -103,10 +103,12 @@ class ContextReflector(Pmipv6):
             return Refusal(Status.ADMINISTRATIVELY_PROHIBITED, refused.reason)
         if nmag is not None and nmag not in self._mags:
             return Refusal(Status.ADMINISTRATIVELY_PROHIBITED, "unknown-nmag")
+        if nmag and (nmag == bce.proxy_coa or not self._speaks.get(nmag, True)):
+            nmag = None
         before = handover_of(bce)
         handover = Handover(
             pmag=bce.proxy_coa,
-            nmag=nmag if nmag != bce.proxy_coa else None,
+            nmag=nmag,
             sequence=pbu.sequence,
             lifetime=round(self._options.context_lifetime, 1),
             contexts=pbu.contexts,
@@ -134,7 +136,7 @@ class ContextReflector(Pmipv6):
             if not closing and not returning:
                 return replace(after, handover=None)
             handover = replace(old, giver=giver, returning=returning, closing=closing, resend_at=resend_at, retries=0)
-        elif before.proxy_coa != coa and before.proxy_coa in self._speakers:
+        elif before.proxy_coa != coa and self._speaks.get(before.proxy_coa):
             # No de-registration came before the nMAG's PBU. What is on its way to pMAG comes back all the same.
             pmag = before.proxy_coa
             handover = Handover(
@@ -158,7 +160,7 @@ class ContextReflector(Pmipv6):
         self, before: BindingCacheEntry | None, after: BindingCacheEntry, pbu: ProxyBindingUpdate
     ) -> list[Action]:
         if UpdateFlag.CONTEXT in pbu.flags:
-            self._speakers[after.proxy_coa] = True
+            self._speaks[after.proxy_coa] = True
         handover, old = handover_of(after), handover_of(before)
         if handover is None or before is None or (handover is old and after.state is before.state):
             return []
@@ -178,8 +180,7 @@ class ContextReflector(Pmipv6):
             case BindingRevocationAck(mn_id=MnId() as mn_id):
                 return self._revoked(source, mn_id, cache)
             case BindingError():
-                self._speakers.pop(source, None)
-                return None, [Note("context-not-supported", peer=source)]
+                return self._not_supported(source, cache)
         return None
 
     def expired(self, bce: BindingCacheEntry, now: float) -> tuple[BindingCacheEntry, list[Action]]:
@@ -286,6 +287,16 @@ class ContextReflector(Pmipv6):
                     bce, replace(handover, closing=handover.closing - {source}, returning=returning)
                 ), []
         return None, [Note("bra-without-bri", mn_id, source)]
+
+    def _not_supported(self, source: IPv6Address, cache: BindingCache) -> Change:
+        """That MAG keeps nothing for an MN that is to come: it is held here, as where nobody knows the nMAG."""
+        self._speaks[source] = False
+        note = Note("context-not-supported", peer=source)
+        for bce in cache:
+            handover = handover_of(bce)
+            if handover and handover.nmag == source and bce.state is State.CONTEXT:
+                return replace(bce, handover=replace(handover, nmag=None, resend_at=inf)), [note]
+        return None, [note]
 
     @staticmethod
     def _settled(bce: BindingCacheEntry, handover: Handover) -> BindingCacheEntry:
