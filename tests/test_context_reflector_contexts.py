@@ -6,10 +6,12 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from common.actions import Note, Send
 from common.mh.messages import (
     AccessTechnologyType,
     ContextContinuation,
     ContextData,
+    Feature,
     HandoffIndicator,
     ProxyBindingAck,
     ProxyBindingUpdate,
@@ -54,8 +56,10 @@ def test_context_of_which_a_part_is_lost_starts_from_nothing_and_the_handover_do
     assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == pieces[:1]
 
 
-def dereg_with(contexts: tuple[ContextData, ...], **limits: int) -> tuple[PacketDomain, list[str]]:
-    """What the LMA notes when pMAG de-registers the MN with these."""
+def dereg_with(
+    contexts: tuple[ContextData, ...], sender: int = 1, age: float = 0.0, **limits: int
+) -> tuple[PacketDomain, list[str]]:
+    """What the LMA notes when a MAG, pMAG if nothing is said, de-registers the MN with these."""
     domain = begin(2, False, 0.01, **limits)
     entry = domain.mags[mag_address(1)].binding_update_list[MN]
     pbu = ProxyBindingUpdate(
@@ -67,11 +71,11 @@ def dereg_with(contexts: tuple[ContextData, ...], **limits: int) -> tuple[Packet
         handoff_indicator=HandoffIndicator.UNKNOWN,
         access_technology=AccessTechnologyType.IEEE_802_11,
         mn_ll_id=entry.mn_ll_id,
-        timestamp=Timestamp.from_utc(utc(domain.now)),
+        timestamp=Timestamp.from_utc(utc(domain.now - age)),
         contexts=contexts,
     )
     domain.log.clear()
-    domain.perform(LMAA, domain.lma.receive(mag_address(1), pbu, domain.now))
+    domain.perform(LMAA, domain.lma.receive(mag_address(sender), pbu, domain.now))
     return domain, domain.notes()
 
 
@@ -98,3 +102,36 @@ def test_contexts_that_are_refused_change_nothing(
     [pba] = domain.sent(ProxyBindingAck)
     assert isinstance(pba, ProxyBindingAck)
     assert pba.status == Status.ADMINISTRATIVELY_PROHIBITED
+
+
+@pytest.mark.parametrize(
+    ("sender", "age", "note"),
+    [(2, 0.0, "deregistration-ignored"), (1, 1.1, "refused-timestamp-lower-than-prev-accepted")],
+)
+def test_only_the_serving_mags_latest_word_makes_a_cce(sender: int, age: float, note: str) -> None:
+    domain, notes = dereg_with((ContextData(0xFF00, b"state"),), sender, age)
+    assert notes == [note]
+    assert domain.lma.binding_cache.of(MN)[0].state is State.REGISTERED
+
+
+def test_parts_that_are_refused_or_of_nothing_known_are_named_and_go_no_further() -> None:
+    nmag = ContextData(Feature.NMAG_ADDRESS, mag_address(2).packed)
+    domain, _ = dereg_with((nmag, ContextData(0xFF00, bytes(100))), max_context_size=512, max_context_parts=3)
+
+    def noted(part: int, parts: int, octets: int, sequence: int = 7, sender: int = 1) -> list[str]:
+        pieces = (ContextData(0xFF01, bytes(octets)),)
+        message = ContextContinuation(
+            sequence=sequence, lifetime=0.0, part=part, parts=parts, mn_id=MN, contexts=pieces
+        )
+        actions = domain.lma.receive(mag_address(sender), message, domain.now)
+        passed = [each for each in actions if isinstance(each, Send)]
+        return [each.event for each in actions if isinstance(each, Note)] + [
+            f"to {each.destination}" for each in passed
+        ]
+
+    assert noted(1, 3, 100) == [f"to {mag_address(2)}"]
+    assert noted(1, 3, 100) == ["context-part-repeated"]
+    assert noted(2, 3, 300) == ["refused-context-too-large"]
+    assert noted(2, 4, 10) == ["refused-context-parts-too-many"]
+    assert noted(2, 3, 10, sequence=8) == ["context-part-without-context"]
+    assert noted(2, 3, 10, sender=2) == ["context-part-without-context"]
