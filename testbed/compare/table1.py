@@ -4,7 +4,7 @@ A claim is judged in the mode in which the paper describes the scheme; where the
 remark says so. What is counted is counted on captures; "none" means none in any handover of the run.
 """
 
-import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -154,11 +154,24 @@ def _extension(run: Run) -> Finding:
     for who, registry in schemes:
         scheme = registry[run.scheme]
         if run.scheme != _BASELINE and scheme is not registry[_BASELINE]:
-            lines[who] = len(Path(inspect.getfile(scheme)).read_text().splitlines())
+            lines[who] = _lines_of(scheme, registry[_BASELINE])
     names = ", ".join(lines)
     text = f"{names} ({', '.join(f'{count} lines' for count in lines.values())})" if lines else "none"
     claimed = claims.EXTENSION.cells.get(run.scheme)
     return Finding(text, sum(lines.values()), "lines of Python", names == claimed)
+
+
+def _lines_of(scheme: type, baseline: type) -> int:
+    """Of the scheme's module, and of whatever of the same directory it uses, the baseline excepted."""
+    directory = scheme.__module__[: scheme.__module__.index(".handover.") + len(".handover.")]
+    modules, found = {scheme.__module__}, {baseline.__module__}
+    lines = 0
+    while modules := {name for name in modules if name.startswith(directory)} - found:
+        found |= modules
+        for module in [sys.modules[name] for name in modules]:
+            lines += len(Path(str(module.__file__)).read_text().splitlines())
+            modules |= {str(getattr(used, "__module__", "")) for used in vars(module).values()}
+    return lines
 
 
 def _only_one(run: Run) -> Finding:
@@ -219,6 +232,7 @@ def _figures() -> list[tuple[str, str, _Measure]]:
             (f"{way}_duplicated", f"{label}: packets duplicated", _each(way, "duplicated", per)),
             (f"{way}_on_air", f"{label}: packets lost on the air", _each(way, "lost_on_air", per)),
             (f"{way}_hops", f"{label}: links beyond the usual, at most", partial(_hops, direction=way)),
+            (f"{way}_delay", f"{label}: delay beyond the usual, ms", partial(_extra_delay, direction=way)),
         ]
     return [
         *table,
@@ -249,6 +263,11 @@ def _jitter(run: Run, direction: str) -> Finding:
 def _hops(run: Run, direction: str) -> Finding:
     hops = run.observed.extra[direction].hops
     return _number(hops.max if hops else None, "links")
+
+
+def _extra_delay(run: Run, direction: str) -> Finding:
+    delay = run.observed.extra[direction].delay_us
+    return _number(delay.mean / 1000 if delay else None, "ms")
 
 
 def _longest_latency(run: Run, direction: str) -> Finding:
