@@ -80,7 +80,7 @@ EVENTS = {
     "hold-started": Event(INFO, Kind.DONE, "packets for the MN wait in the kernel from now on"),
     "hold-released": Event(INFO, Kind.DONE, "they have gone out, in order"),
     "context-unacknowledged": Event(
-        WARNING, Kind.DONE, "the new MAG did not acknowledge a context, though asked twice"
+        WARNING, Kind.DONE, "the new MAG did not acknowledge a context, though asked twice; it is asked on"
     ),
     "context-part-repeated": Event(INFO, Kind.IGNORED, "a part of a context that was here already"),
     "context-part-without-context": Event(INFO, Kind.IGNORED, "a part of a context that nobody knows"),

@@ -87,7 +87,8 @@ class Revocations(Generic[T]):
 
     def delay(self, retries: int) -> float:
         """Seconds to wait for the answer after so many retransmissions (section 6.3)."""
-        return min(self.initial_delay * float(1 << retries), max(self._max_timeout, self.initial_delay))
+        longest = max(self._max_timeout, self.initial_delay)
+        return min(self.initial_delay * float(1 << min(retries, 16)), longest)  # a CR may be repeated very often
 
     def deadline(self) -> float:
         return -inf if self._given_up else self._deadlines.next()

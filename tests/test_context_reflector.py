@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from common.actions import Send
 from common.mh.messages import (
     BindingRevocationAck,
     BindingRevocationIndication,
@@ -19,7 +20,7 @@ from common.mh.messages import (
 from lmad.config import ContextReflector
 from lmad.lma import LocalMobilityAnchor
 from magd.mag import MobileAccessGateway
-from tests.domain import lma_config, mag_address, mag_config, mn_id, utc
+from tests.domain import LMAA, lma_config, mag_address, mag_config, mn_id, utc
 from tests.packets import PacketDomain
 
 MN: MnId = mn_id(1)
@@ -248,3 +249,56 @@ def test_an_lma_or_a_mag_without_the_extension_is_served_as_plain_pmipv6() -> No
         assert (bce.proxy_coa, bce.handover) == (mag_address(2), None)
         assert set(domain.mags[mag_address(2)].binding_update_list) == {MN}
         assert not list(domain.mags[mag_address(1)].binding_update_list)
+
+
+def reflections(domain: PacketDomain) -> list[float]:
+    """When the LMA sent one."""
+    return [
+        moment
+        for moment, node, action in domain.log
+        if node == LMAA and isinstance(action, Send) and isinstance(action.message, ContextReflection)
+    ]
+
+
+def test_a_reflection_to_be_acknowledged_is_repeated_until_it_is() -> None:
+    domain = begin(known=True, acknowledge=True)
+    deaf_until = 1.0 + 4.0
+    domain.deliver = lambda _source, _destination, message: (
+        () if isinstance(message, ContextReflection) and domain.now < deaf_until else (domain.one_way,)
+    )
+    domain.leave()
+    domain.run(9.0)
+    assert reflections(domain) == pytest.approx([1.005, 2.005, 4.005, 6.005])
+    assert domain.notes().count("context-unacknowledged") == 1
+
+
+def test_a_reflection_that_is_never_acknowledged_ends_with_the_context() -> None:
+    domain = begin(known=True, acknowledge=True, context_lifetime=6553.5)
+    domain.deliver = lambda _source, _destination, message: (
+        () if isinstance(message, ContextReflection) else (domain.one_way,)
+    )
+    domain.leave()
+    domain.run(7000.0)
+    assert len(domain.lma.binding_cache) == 0
+    assert 6550.0 < max(reflections(domain)) < 6555.0
+
+
+def test_a_mag_without_the_extension_is_sent_one_reflection_until_it_has_learnt_it() -> None:
+    domain = begin(known=True, acknowledge=True)
+    speaker = domain.mags[mag_address(2)]
+    domain.mags[mag_address(2)] = MobileAccessGateway(mag_config(2, 1, scheme="pmipv6"), utc, sequence=9000)
+
+    def there_and_back() -> None:
+        for mag in (2, 1):
+            domain.leave()
+            domain.run(domain.now + 0.05)
+            domain.arrive(mag)
+            domain.run(domain.now + 20.0)
+
+    there_and_back()
+    there_and_back()
+    assert len(reflections(domain)) == 1
+    domain.mags[mag_address(2)] = speaker  # it asks for a context, for none has come
+    there_and_back()
+    there_and_back()
+    assert len(reflections(domain)) == 1 + 3  # back, there and back

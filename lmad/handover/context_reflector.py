@@ -12,7 +12,7 @@ from ipaddress import IPv6Address
 from math import inf
 from typing import Any
 
-from common.actions import Action, Forwarding, Note, Send, ToPeer
+from common.actions import UNRECOGNIZED_MH_TYPE, Action, Forwarding, Note, Send, ToPeer
 from common.contexts import ContextRefused, Limits, nmag_address
 from common.frozen import replace
 from common.mh.messages import (
@@ -179,22 +179,22 @@ class ContextReflector(Pmipv6):
                 return self._acknowledged(source, mn_id, sequence, cache)
             case BindingRevocationAck(mn_id=MnId() as mn_id):
                 return self._revoked(source, mn_id, cache)
-            case BindingError():
+            case BindingError(status=status) if status == UNRECOGNIZED_MH_TYPE:
                 return self._not_supported(source, cache)
         return None
 
     def expired(self, bce: BindingCacheEntry, now: float) -> tuple[BindingCacheEntry, list[Action]]:
-        """The CR or the BRI has had no answer; both are repeated as RFC 5846 says of the BRI (section 6.3)."""
+        """The CR has had no answer: it is repeated as long as the CCE lives. Or the BRI: RFC 5846 section 6.3."""
         handover = handover_of(bce)
         assert handover is not None
-        if handover.retries < self.revocations.max_retries:
-            delay = self.revocations.delay(handover.retries + 1)
-            again = replace(handover, retries=handover.retries + 1, resend_at=now + delay)
-            resend = self._reflect if bce.state is State.CONTEXT else self._revoke
-            return replace(bce, handover=again), resend(bce, again)
+        delay = self.revocations.delay(handover.retries + 1)
+        again = replace(handover, retries=handover.retries + 1, resend_at=now + delay)
         if bce.state is State.CONTEXT:
-            waiting = replace(bce, handover=replace(handover, resend_at=inf))
-            return waiting, [Note("context-unacknowledged", bce.mn_id, handover.nmag)]
+            often = handover.retries == self.revocations.max_retries
+            notes = [Note("context-unacknowledged", bce.mn_id, handover.nmag)] if often else []
+            return replace(bce, handover=again), [*notes, *self._reflect(bce, again)]
+        if handover.retries < self.revocations.max_retries:
+            return replace(bce, handover=again), self._revoke(bce, again)
         if handover.retries > self.revocations.max_retries:
             return replace(bce, handover=None), []
         # Whoever has not answered by now has nothing to give back any more. But its context lives on, and should the MN
