@@ -46,6 +46,14 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A table of the file; every key that is not a field is refused."""
 
 
+class ContextLimits(Section, frozen=True, kw_only=True):
+    """How large a context may be: octets of data in all, features, and messages that it comes in."""
+
+    max_context_size: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 16384
+    max_context_features: Annotated[int, msgspec.Meta(ge=1)] = 32
+    max_context_parts: Annotated[int, msgspec.Meta(ge=1, le=255)] = 16
+
+
 class Extension(Section, frozen=True, kw_only=True):
     """[extension]: the code points of Context Reflector, the same in a whole domain; see common/mh/code_points.py."""
 

@@ -12,6 +12,7 @@ from ipaddress import IPv6Address
 from itertools import chain, repeat
 from typing import TypeVar
 
+from common.config import ContextLimits
 from common.mh.codec import encode
 from common.mh.messages import (
     ContextContinuation,
@@ -56,6 +57,10 @@ class Limits:
     features: int = 32
     parts: int = 16
 
+    @classmethod
+    def of(cls, section: ContextLimits) -> "Limits":
+        return cls(section.max_context_size, section.max_context_features, section.max_context_parts)
+
     def check(self, contexts: Iterable[ContextData], parts: int = 1) -> None:
         """Raises ContextRefused."""
         octets, features = 0, set()
@@ -70,7 +75,7 @@ class Limits:
             raise ContextRefused("context-parts-too-many", str(parts))
 
 
-_DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +137,7 @@ def fragment(
     message: Carrier,
     contexts: Iterable[ContextData],
     limit: int = CONTEXT_OCTETS,
-    limits: Limits = _DEFAULT_LIMITS,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> tuple[Carrier, tuple[ContextContinuation, ...]]:
     """The message with what it has room for, and what is to be sent right after it.
 
@@ -173,7 +178,7 @@ def fragment(
 class Reassembly:
     """The parts of one context, as they come: of one mobile node, one sender, one sequence number."""
 
-    def __init__(self, limits: Limits = _DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._received: dict[int, tuple[ContextData, ...]] = {}
         self._parts: int | None = None  # None: nobody has said

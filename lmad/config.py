@@ -10,6 +10,7 @@ import msgspec
 
 from common.config import (
     BindingLifetime,
+    ContextLimits,
     Extension,
     HeartbeatInterval,
     MissingHeartbeats,
@@ -91,16 +92,13 @@ class Lma(Section, frozen=True, kw_only=True):
     missing_heartbeats_allowed: MissingHeartbeats = 3
 
 
-class ContextReflector(Section, frozen=True, kw_only=True):
+class ContextReflector(ContextLimits, frozen=True, kw_only=True):
     """[context_reflector]: what the paper leaves to the operator; sizes in octets."""
 
     downlink: Literal["hold", "forward"] = "hold"
     order: Literal["strict", "fast"] = "strict"
     context_lifetime: Annotated[float, msgspec.Meta(ge=0.1, le=6553.5)] = 10.0
     acknowledge: bool = False
-    max_context_size: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 16384
-    max_context_features: Annotated[int, msgspec.Meta(ge=1)] = 32
-    max_context_parts: Annotated[int, msgspec.Meta(ge=1, le=255)] = 16
     hold_packets: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1024
     hold_size: Annotated[int, msgspec.Meta(ge=1)] = 4 << 20
     hold_packets_in_all: Annotated[int, msgspec.Meta(ge=1)] = 1 << 20

@@ -8,6 +8,7 @@ import msgspec
 
 from common.config import (
     BindingLifetime,
+    ContextLimits,
     Extension,
     HeartbeatInterval,
     LinkLayerId,
@@ -37,6 +38,9 @@ RELOADABLE = frozenset(
         "mag.missing_heartbeats_allowed",
         "context_reflector.neighbours",
         "context_reflector.context_lifetime",
+        "context_reflector.max_context_size",
+        "context_reflector.max_context_features",
+        "context_reflector.max_context_parts",
         "fast_handover.neighbours",
         "fast_handover.wait",
         "fpmipv6.handover_lifetime",
@@ -81,7 +85,7 @@ class Mag(Section, frozen=True, kw_only=True):
     early_packet_lifetime: Seconds = 10.0
 
 
-class ContextReflector(Section, frozen=True, kw_only=True):
+class ContextReflector(ContextLimits, frozen=True, kw_only=True):
     """[context_reflector]: `neighbours` are the MAGs to which an MN may leave; with one, it is where every MN goes."""
 
     neighbours: tuple[IPv6Address, ...] = ()
@@ -184,6 +188,8 @@ class MagdConfig(Section, frozen=True, kw_only=True):
                 raise ConfigError(f"each profile of {node.mn_id} needs an ll_id, to tell its interfaces apart")
         only_once("link-layer address", [node.ll_id.hex(":") for node in self.mobile_node if node.ll_id])
         only_once("mobile node's interface", interfaces)
+        opaque = [f"{each.feature:#06x} of {node.mn_id}" for node in self.mobile_node for each in node.opaque_context]
+        only_once("opaque context", opaque)  # its interfaces share them
 
     @property
     def router(self) -> RouterAddresses:

@@ -115,6 +115,13 @@ def test_the_shipped_files_name_every_key_and_its_default(
             "not the address of one interface",
         ),
         (load_magd, MAGD, 'mn_id = "mn1@example.net"', 'mn_id = ""', "`mobile_node[0].mn_id`"),
+        (
+            load_magd,
+            MAGD,
+            "# [[mobile_node.opaque_context]]",
+            2 * '[[mobile_node.opaque_context]]\nfeature = 0xFF00\nhex = "00"\n',
+            "opaque context 0xff00 of mn1@example.net is given twice",
+        ),
     ],
 )
 def test_wrong_files_are_one_line_with_file_and_key(

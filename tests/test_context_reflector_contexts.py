@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 from ipaddress import IPv6Address
 
+import msgspec
 import pytest
 
 from common.actions import Note, Send
@@ -20,7 +21,8 @@ from common.mh.messages import (
     UpdateFlag,
 )
 from lmad.binding_cache import State
-from tests.domain import LMAA, mag_address, utc
+from magd.config import ContextReflector as MagdReflector
+from tests.domain import LMAA, mag_address, mag_config, utc
 from tests.packets import PacketDomain
 from tests.test_context_reflector import MN, assert_nothing_wrong, begin
 
@@ -54,6 +56,47 @@ def test_context_of_which_a_part_is_lost_starts_from_nothing_and_the_handover_do
     domain.run(4.0)
     assert_nothing_wrong(domain)
     assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == pieces[:1]
+
+
+@pytest.mark.parametrize(
+    ("features", "reason"),
+    [
+        ((ContextData(0xFF00, bytes(20_000)),), "refused-context-too-large"),
+        (tuple(ContextData(0xFF00 + n, b"") for n in range(32)), "refused-context-features-too-many"),
+    ],
+)
+def test_of_a_context_beyond_the_limits_only_what_the_handover_needs_is_sent(
+    features: tuple[ContextData, ...], reason: str
+) -> None:
+    domain = begin(known=True)
+    here = domain.mags[mag_address(1)]
+    here.binding_update_list.store(replace(here.binding_update_list[MN], opaque=features))
+    domain.traffic(0.002, until=3.0)
+    domain.leave()
+    domain.run(domain.now + 0.05)
+    domain.arrive(2)
+    domain.run(4.0)
+    assert_nothing_wrong(domain)
+    assert reason in domain.notes()
+    [pbu] = [each for each in domain.sent(ProxyBindingUpdate) if isinstance(each, ProxyBindingUpdate) and each.contexts]
+    assert [piece.feature for piece in pbu.contexts] == [Feature.NMAG_ADDRESS, Feature.BINDING_STATE]
+    assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == ()
+
+
+def test_both_daemons_take_what_their_limits_allow() -> None:
+    data = ContextData(0xFF00, bytes(20_000))
+    domain = begin(known=True, max_context_size=21_000)
+    wide = MagdReflector(neighbours=(mag_address(2),), max_context_size=21_000)
+    for number in (1, 2):
+        gateway = domain.mags[mag_address(number)]
+        gateway.follow(msgspec.structs.replace(mag_config(number), context_reflector=wide), domain.now)
+    here = domain.mags[mag_address(1)]
+    here.binding_update_list.store(replace(here.binding_update_list[MN], opaque=(data,)))
+    domain.leave()
+    domain.run(domain.now + 0.05)
+    domain.arrive(2)
+    domain.run(domain.now + 1.0)
+    assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == (data,)
 
 
 def dereg_with(

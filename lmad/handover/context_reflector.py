@@ -55,9 +55,7 @@ class ContextReflector(Pmipv6):
     def follow(self, config: LmadConfig) -> None:
         super().follow(config)
         self._options = config.context_reflector
-        self._limits = Limits(
-            self._options.max_context_size, self._options.max_context_features, self._options.max_context_parts
-        )
+        self._limits = Limits.of(self._options)
         self._mags = frozenset(mag.address for mag in config.mag)
         self._strict = self._options.order == "strict"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from common.contexts import BindingState, ContextRefused, Reassembly
+from common.contexts import DEFAULT_LIMITS, BindingState, ContextRefused, Limits, Reassembly
 from common.mh.messages import ContextData, Feature, MnId, Timestamp
 from magd import context
 from magd.binding_update_list import BindingUpdateListEntry
@@ -39,9 +39,11 @@ def with_part(
     return (*(known for known in parts if known[0] != number), (number, pieces))
 
 
-def restored(entry: BindingUpdateListEntry, numbering: Numbering) -> BindingUpdateListEntry:
+def restored(
+    entry: BindingUpdateListEntry, numbering: Numbering, limits: Limits = DEFAULT_LIMITS
+) -> BindingUpdateListEntry:
     """The entry with every feature that has come whole."""
-    reassembly = Reassembly()
+    reassembly = Reassembly(limits)
     try:
         for number, pieces in entry.parts:
             reassembly.add(number, pieces)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from common.actions import Action, Forwarding, HoldUplink, Note, Send, ToAccess
-from common.contexts import fragment
+from common.contexts import ContextRefused, Limits, fragment
 from common.mh.messages import (
     AckFlag,
     ContextContinuation,
@@ -27,6 +27,7 @@ from common.mh.messages import (
 )
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, Request, State, Step, unserved
 from magd.config import MagdConfig
+from magd.context import SCHEME_FEATURES
 from magd.context.transfer import carried, configured, restored, with_part
 from magd.handover.pmipv6 import Pmipv6
 from magd.profiles import Profiles
@@ -47,6 +48,7 @@ class ContextReflector(Pmipv6):
         self._only_neighbour = neighbours[0] if len(neighbours) == 1 else None
         self._lma = config.mag.lma
         self._lifetime = config.context_reflector.context_lifetime
+        self._limits = Limits.of(config.context_reflector)
 
     @staticmethod
     def hold_packets(config: MagdConfig) -> int | None:
@@ -64,7 +66,10 @@ class ContextReflector(Pmipv6):
     def request(
         self, entry: BindingUpdateListEntry, pbu: ProxyBindingUpdate
     ) -> tuple[ProxyBindingUpdate, list[Action]]:
-        """The flag on a de-registration says that it carries a context, on a registration that one is wanted."""
+        """The flag on a de-registration says that it carries a context, on a registration that one is wanted.
+
+        Of a context that is too large only that travels which the handover itself needs.
+        """
         if pbu.lifetime:
             wanted = entry.state is State.REGISTERING and not entry.restored
             return (replace(pbu, flags=pbu.flags | UpdateFlag.CONTEXT) if wanted else pbu), []
@@ -74,7 +79,11 @@ class ContextReflector(Pmipv6):
             *carried(entry, pbu.sequence, pbu.timestamp, self._opaque),
         )
         flagged = replace(pbu, flags=pbu.flags | UpdateFlag.CONTEXT)
-        first, rest = fragment(flagged, pieces)
+        try:
+            first, rest = fragment(flagged, pieces, limits=self._limits)
+        except ContextRefused as refused:
+            first, _ = fragment(flagged, (piece for piece in pieces if piece.feature in SCHEME_FEATURES))
+            return first, [Note(f"refused-{refused.reason}", entry.mn_id, entry.lma)]
         return first, [Send(entry.lma, part) for part in rest]
 
     def heard(self, pba: ProxyBindingAck, entry: BindingUpdateListEntry | None) -> list[Step]:
@@ -103,14 +112,14 @@ class ContextReflector(Pmipv6):
     def resumed(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry | None:
         """Awaited, or back where it left: in both cases the context is here."""
         if entry.state is State.AWAITED:
-            return restored(entry, self.numbering)
+            return self._restored(entry)
         return replace(entry, restored=True) if entry.state in GONE and entry.hnps else None
 
     def registered(self, entry: BindingUpdateListEntry, pba: ProxyBindingAck) -> BindingUpdateListEntry:
         """The LMA has accepted it; a context that had not come before may have come with the answer."""
         if not pba.contexts:
             return entry
-        return restored(replace(entry, parts=with_part(entry.parts, 0, pba.contexts)), self.numbering)
+        return self._restored(replace(entry, parts=with_part(entry.parts, 0, pba.contexts)))
 
     def deregistered(self, entry: BindingUpdateListEntry, pba: ProxyBindingAck | None, now: float) -> list[Step]:
         """The context stays for a while: the MN may come back, and packets for it may still come down."""
@@ -141,6 +150,9 @@ class ContextReflector(Pmipv6):
 
     def idle(self, interface: str) -> list[Action]:
         return [HoldUplink(interface, keep=True)]
+
+    def _restored(self, entry: BindingUpdateListEntry) -> BindingUpdateListEntry:
+        return restored(entry, self.numbering, self._limits)
 
     def _reflected(
         self,
@@ -182,7 +194,7 @@ class ContextReflector(Pmipv6):
             awaited = replace(entry, restored=True, expires=now + message.lifetime)
             return [*steps, awaited, Note("context-stored", entry.mn_id, source)]
         # The MN was faster than its context.
-        return [*steps, restored(entry, self.numbering), Note("context-stored", entry.mn_id, source)]
+        return [*steps, self._restored(entry), Note("context-stored", entry.mn_id, source)]
 
     def _late(
         self,
@@ -195,4 +207,4 @@ class ContextReflector(Pmipv6):
         other = entry.context_sequence not in (None, message.sequence)
         if other or not entry.parts or entry.state is State.REFUSED:
             return [*steps, Note("context-stale", entry.mn_id)]
-        return [*steps, restored(replace(entry, parts=with_part(entry.parts, part, message.contexts)), self.numbering)]
+        return [*steps, self._restored(replace(entry, parts=with_part(entry.parts, part, message.contexts)))]
