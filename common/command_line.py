@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,6 +55,14 @@ def daemon_command(
             run(path, config)
 
     return main
+
+
+def ipv6_address(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """The callback of an option or argument that is one."""
+    try:
+        return None if value is None else str(IPv6Address(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def control_command(daemon: str, variable: str, purpose: str, subjects: Sequence[str]) -> click.Group:

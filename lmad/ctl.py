@@ -1,11 +1,10 @@
 """lmactl: ask and steer a running lmad."""
 
-from ipaddress import IPv6Address
 from pathlib import Path
 
 import click
 
-from common.command_line import control_command, one_clear_line
+from common.command_line import control_command, ipv6_address, one_clear_line
 from common.control import ask, print_result
 
 SUBJECTS = ("bindings", "contexts", "holds", "mags", "counters", "configuration")
@@ -13,16 +12,9 @@ SUBJECTS = ("bindings", "contexts", "holds", "mags", "counters", "configuration"
 main = control_command("lmad", "LMACTL_SOCKET", "Ask and steer a running local mobility anchor.", SUBJECTS)
 
 
-def _address(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    try:
-        return None if value is None else str(IPv6Address(value))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 @main.command()
 @click.argument("mn_id", required=False)
-@click.option("--mag", metavar="ADDRESS", callback=_address, help="every session at the MAG with this address")
+@click.option("--mag", metavar="ADDRESS", callback=ipv6_address, help="every session at the MAG with this address")
 @click.option("--realm", metavar="REALM", help="with --mag: of these only the ones whose MN-ID ends in @REALM")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_obj

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from common.command_line import control_command, one_clear_line
+from common.command_line import control_command, ipv6_address, one_clear_line
 from common.control import ask
 
 SUBJECTS = ("mobile-nodes", "contexts", "lmas", "counters", "configuration")
@@ -15,7 +15,12 @@ main = control_command("magd", "MAGCTL_SOCKET", "Ask and steer a running mobile 
 @main.command()
 @click.argument("mn_id")
 @click.argument("interface", required=False)
-@click.option("--previous-mag", metavar="ADDRESS", help="the MAG that it comes from, if the link layer can tell")
+@click.option(
+    "--previous-mag",
+    metavar="ADDRESS",
+    callback=ipv6_address,
+    help="the MAG that it comes from, if the link layer can tell",
+)
 @click.pass_obj
 def attach(path: Path, mn_id: str, interface: str | None, previous_mag: str | None) -> None:
     """Say that the MN has come, on INTERFACE (or on the link that its profile names)."""
@@ -25,7 +30,7 @@ def attach(path: Path, mn_id: str, interface: str | None, previous_mag: str | No
 
 @main.command()
 @click.argument("mn_id")
-@click.argument("previous_mag")
+@click.argument("previous_mag", callback=ipv6_address)
 @click.pass_obj
 def expect(path: Path, mn_id: str, previous_mag: str) -> None:
     """Say that the MN, should it come, comes from the MAG with the address PREVIOUS_MAG.
@@ -47,7 +52,7 @@ def detach(path: Path, mn_id: str) -> None:
 
 @main.command()
 @click.argument("mn_id")
-@click.argument("nmag", required=False)
+@click.argument("nmag", required=False, callback=ipv6_address)
 @click.pass_obj
 def handover(path: Path, mn_id: str, nmag: str | None) -> None:
     """Say that the MN is about to leave, for the MAG with the address NMAG if that is known."""

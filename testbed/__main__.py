@@ -23,7 +23,7 @@ from testbed.node import LabError
 from testbed.pcap import CaptureError
 from testbed.report.command import report
 from testbed.run_directory import MeasurementError
-from testbed.scenario import Scenario
+from testbed.scenario import ImpossibleRun, Scenario
 from testbed.tcp.stream import DEFAULT_MBPS
 from testbed.watch.command import watch
 
@@ -208,7 +208,7 @@ def one_clear_line() -> Iterator[None]:
         yield
     except (LabError, MachineError, GuestError, MeasurementError, CaptureError) as error:
         click.echo(f"testbed: {error}", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, ImpossibleRun) else 1)
 
 
 if __name__ == "__main__":

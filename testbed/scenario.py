@@ -12,6 +12,10 @@ from testbed.topology import MAX_PREFIXES, Impairment
 from testbed.visit import LabSpec
 
 
+class ImpossibleRun(LabError):
+    """The options ask for what there cannot be: bad usage."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """The options of `testbed handover`. `path` is the sequence of MAGs visited, repeated as long as it takes.
@@ -41,30 +45,30 @@ class Scenario:
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> Self:
-        """From what JSON made of one. Raises TypeError for an unknown option, LabError for an impossible one."""
+        """From what JSON made of one. Raises TypeError for an unknown option, ImpossibleRun for an impossible one."""
         scenario = cls(**{**spec, "path": tuple(spec.get("path") or ())})
         names = {f"mag{number}" for number in range(1, scenario.mags + 1)}
         if not 1 <= scenario.prefixes <= MAX_PREFIXES:
-            raise LabError(f"a mobile node has 1 to {MAX_PREFIXES} home network prefixes")
+            raise ImpossibleRun(f"a mobile node has 1 to {MAX_PREFIXES} home network prefixes")
         if not 0 <= scenario.fixed <= scenario.mns:
-            raise LabError(f"of {scenario.mns} mobile nodes {scenario.fixed} cannot have prefixes of their own")
+            raise ImpossibleRun(f"of {scenario.mns} mobile nodes {scenario.fixed} cannot have prefixes of their own")
         if scenario.mags < 2:
-            raise LabError("a handover needs two MAGs at least")
+            raise ImpossibleRun("a handover needs two MAGs at least")
         if scenario.scheme not in SCHEMES:
-            raise LabError(f"there is no scheme {scenario.scheme}")
+            raise ImpossibleRun(f"there is no scheme {scenario.scheme}")
         if scenario.mode == "predictive" and not SCHEMES[scenario.scheme].predictive:
-            raise LabError(f"{scenario.scheme} has no predictive mode: nothing is done before the MN has left")
+            raise ImpossibleRun(f"{scenario.scheme} has no predictive mode: nothing is done before the MN has left")
         if unknown := [mag for mag in scenario.path if mag not in names]:
-            raise LabError(f"the path leads to {unknown[0]}, which is not among mag1 to mag{scenario.mags}")
+            raise ImpossibleRun(f"the path leads to {unknown[0]}, which is not among mag1 to mag{scenario.mags}")
         if len(scenario.path) == 1 or any(here == there for here, there in pairwise(scenario.path)):
-            raise LabError("the path must lead from one MAG to another with each step")
+            raise ImpossibleRun("the path must lead from one MAG to another with each step")
         return scenario
 
     def lab_spec(self) -> LabSpec:
         try:
             impairment = Impairment.parse(self.impair) if self.impair else None
         except ValueError as error:
-            raise LabError(str(error)) from None
+            raise ImpossibleRun(str(error)) from None
         rtt_s = self.rtt_ms / 1000
         return LabSpec(
             mags=self.mags,

@@ -78,6 +78,12 @@ def test_a_gateway_is_told_what_a_link_layer_knows(
     assert asked == [(arguments[0], wanted)]
 
 
+@pytest.mark.parametrize("arguments", [["attach", "mn1", "--previous-mag"], ["expect", "mn1"], ["handover", "mn1"]])
+def test_what_is_no_address_is_bad_usage(asked: Asked, arguments: list[str]) -> None:
+    assert run(magd.ctl.main, *arguments, "mag2").exit_code == 2
+    assert not asked
+
+
 @pytest.mark.parametrize("program", [lmad.ctl, magd.ctl])
 def test_a_refusal_is_one_line(program: object, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_path: Path, _command: str, **_arguments: object) -> object:

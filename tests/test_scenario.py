@@ -3,7 +3,9 @@
 from itertools import islice, pairwise
 
 import pytest
+from click.testing import CliRunner
 
+from testbed.__main__ import main
 from testbed.node import LabError
 from testbed.scenario import Scenario
 
@@ -43,6 +45,15 @@ def test_a_seed_decides_where_all_mns_go_and_every_step_leads_elsewhere() -> Non
 def test_an_impossible_run_is_refused(spec: dict[str, object], reason: str) -> None:
     with pytest.raises(LabError, match=reason):
         Scenario.of(spec)
+
+
+@pytest.mark.parametrize("options", ["--path mag1,mag9", "--mode predictive", "--impair loss=much", "--fixed 2"])
+def test_an_impossible_run_is_bad_usage(options: str) -> None:
+    """And nothing is started."""
+    done = CliRunner().invoke(main, ["handover", "--scheme", "pmipv6", *options.split()])
+    assert done.exit_code == 2
+    [line] = done.output.splitlines()
+    assert line.startswith("testbed: ")
 
 
 def test_an_impossible_impairment_is_refused() -> None:

@@ -1,5 +1,6 @@
 """`testbed watch`: measure a handover and look at it, slowly."""
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from testbed.machine import GuestError, MachineError
 from testbed.node import LabError
 from testbed.pcap import CaptureError
 from testbed.run_directory import MeasurementError
-from testbed.scenario import Scenario
+from testbed.scenario import ImpossibleRun, Scenario
 
 _BOX = (100, 30)
 
@@ -59,7 +60,8 @@ def watch(
         with _run(directory, where, options, lambda text: click.echo(text, err=True)) as kept:
             seen = recording.load(kept, index if directory else 0)
     except (LabError, MachineError, GuestError, MeasurementError, CaptureError) as error:
-        raise click.ClickException(str(error)) from error
+        click.echo(f"testbed: {error}", err=True)
+        sys.exit(2 if isinstance(error, ImpossibleRun) else 1)
     if at_ms or not console.is_terminal:
         moments_us = [one * 1000 for one in at_ms] or frame.key_moments(seen)
         player.print_moments(seen, moments_us, console)
