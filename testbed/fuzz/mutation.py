@@ -16,8 +16,11 @@ from common.mh.messages import (
     ContextData,
     ContextReflection,
     ContextReflectionAck,
+    ContextRequest,
     FastProxyBindingAck,
     FastProxyBindingUpdate,
+    HandoverAck,
+    HandoverInitiate,
     Message,
     MnId,
     ProxyBindingAck,
@@ -33,6 +36,7 @@ ANSWERS: dict[type[Message], type[Message]] = {
     ReverseProxyBindingUpdate: ReverseProxyBindingAck,
     ContextReflection: ContextReflectionAck,
     BindingRevocationIndication: BindingRevocationAck,
+    HandoverInitiate: HandoverAck,
 }
 OPTIONS_FROM = 12  # where a registration's begin; elsewhere it bends what stands there
 KNOWN_OPTIONS = (0, 1, 2, 3, 5, 8, 18, 19, 22, 23, 24, 25, 26, 27, 28, 33, 40, 41, 42, 58)
@@ -67,6 +71,7 @@ class Messages:
             IPv6Address: lambda: chance.choice(world.addresses),
             bytes: lambda: chance.choice((*world.ll_ids, chance.randbytes(chance.randrange(20)))),
             ContextData: self._context,
+            ContextRequest: lambda: ContextRequest(chance.choice((18, 22)), chance.randbytes(chance.randrange(3))),
             bool: lambda: chance.random() < 0.5,
             float: lambda: chance.choice((0.0, 0.1, 1.0, 10.0)),
         }
@@ -81,13 +86,14 @@ class Messages:
         kind = ANSWERS.get(type(request))
         if kind is None:
             return None
-        asked = {each.name for each in dataclasses.fields(request)} - {"flags", "hnps", "contexts"}
+        asked = {each.name for each in dataclasses.fields(request)} - {"flags", "hnps", "contexts", "code"}
         answer = {
             each.name: getattr(request, each.name) if each.name in asked else self._field(kind, each)
             for each in dataclasses.fields(kind)
         }
+        verdict = "code" if kind is HandoverAck else "status"
         if self._chance.random() < 0.7:
-            answer["status"] = type(answer["status"])(0)
+            answer[verdict] = type(answer[verdict])(0)
         return kind(**answer)
 
     def _field(self, kind: type[Message], field: "dataclasses.Field[typing.Any]") -> typing.Any:

@@ -147,6 +147,7 @@ def magd(chance: random.Random, scheme: str) -> Target:
             access_interfaces=(INTERFACE,),
             scheme=scheme,
         ),
+        fpmipv6=magd_config.Fpmipv6(peers=MAGS[1:]),
         mobile_node=tuple(
             magd_config.MobileNode(mn_id=str(mn_id), ll_id=LinkLayerId(ll_id))
             for mn_id, ll_id in list(zip(world.mn_ids, world.ll_ids, strict=True))[:SUBSCRIBERS]
@@ -159,7 +160,7 @@ def magd(chance: random.Random, scheme: str) -> Target:
         mn_id = chance.choice(world.mn_ids)
         match chance.randrange(6):
             case 0 | 1:
-                shell.feed(core.attached(mn_id, INTERFACE, now))
+                shell.feed(core.attached(mn_id, INTERFACE, now, chance.choice((None, *MAGS))))
             case 2:
                 shell.feed(core.detached(mn_id, now))
             case 3:
