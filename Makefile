@@ -1,7 +1,6 @@
 # The targets do everything themselves, on a bare Debian 12 too: each runs the set-up first, which costs nothing once done.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.NOTPARALLEL:
 BIN := .venv/bin
 
 .PHONY: help setup lab test check unit test-netns test-vm deb test-deb clean
@@ -15,7 +14,9 @@ setup: ## install what is missing: Debian packages (root or sudo), .venv
 lab: setup ## handovers under plain PMIPv6 and Context Reflector, side by side, ping and iperf3 running
 	@$(BIN)/python -m testbed.showcase
 
-test: check unit test-netns test-vm ## all tests, the ones on real kernels included
+test: check ## all tests, the ones on real kernels included (10 minutes)
+	@echo "The tests run side by side, two kinds at a time; what each kind has to say comes when it is done."
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target test-netns unit test-vm
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check

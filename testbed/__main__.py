@@ -2,9 +2,6 @@
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +13,12 @@ from testbed import doctor as doctor_module
 from testbed import interactive, summary
 from testbed.backend import open_backend
 from testbed.compare.command import compare
+from testbed.console import one_clear_line, progress_on_stderr
 from testbed.flood_command import flood
 from testbed.fuzz.command import fuzz
-from testbed.machine import GuestError, MachineError
-from testbed.node import LabError
-from testbed.pcap import CaptureError
+from testbed.matrix import matrix
 from testbed.report.command import report
-from testbed.run_directory import MeasurementError
-from testbed.scenario import ImpossibleRun, Scenario
+from testbed.scenario import Scenario
 from testbed.tcp.stream import DEFAULT_MBPS
 from testbed.watch.command import watch
 
@@ -182,14 +177,9 @@ def down(lab: str) -> None:
 main.add_command(compare)
 main.add_command(flood)
 main.add_command(fuzz)
+main.add_command(matrix)
 main.add_command(report)
 main.add_command(watch)
-
-
-def progress_on_stderr() -> Callable[[str], None]:
-    """Lines on standard error, each with the seconds since now."""
-    start = time.monotonic()
-    return lambda text: click.echo(f"[{time.monotonic() - start:6.1f} s] {text}", err=True)
 
 
 def _write(path: Path, text: str) -> None:
@@ -200,15 +190,6 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from error
-
-
-@contextmanager
-def one_clear_line() -> Iterator[None]:
-    try:
-        yield
-    except (LabError, MachineError, GuestError, MeasurementError, CaptureError) as error:
-        click.echo(f"testbed: {error}", err=True)
-        sys.exit(2 if isinstance(error, ImpossibleRun) else 1)
 
 
 if __name__ == "__main__":

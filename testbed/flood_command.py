@@ -1,15 +1,13 @@
 """`testbed flood`."""
 
 import functools
-import sys
 from typing import Any
 
 import click
 
+from testbed.console import one_clear_line
 from testbed.doctor import native_ok
 from testbed.flood import measure
-from testbed.machine import GuestError, MachineError
-from testbed.node import LabError
 from testbed.table import table
 from testbed.vm import VirtualMachine
 
@@ -21,15 +19,12 @@ from testbed.vm import VirtualMachine
 def flood(count: int, where: str | None) -> None:
     """How long a registration takes while somebody else floods the anchor."""
     say = functools.partial(click.echo, err=True)
-    try:
+    with one_clear_line():
         if (where or ("native" if native_ok() else "vm")) == "native":
             rows = measure(count, say)
         else:
             with VirtualMachine("real", say) as machine:
                 rows = machine.call("testbed.flood:measure", {"handovers": count}, progress=say)
-    except (LabError, GuestError, MachineError) as error:
-        click.echo(f"testbed: {error}", err=True)
-        sys.exit(1)
     click.echo(render(rows))
 
 

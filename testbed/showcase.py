@@ -3,8 +3,8 @@
 import click
 
 from testbed import summary
-from testbed.__main__ import one_clear_line, progress_on_stderr
 from testbed.backend import open_backend
+from testbed.console import one_clear_line, progress_on_stderr
 
 SCHEMES = ("pmipv6", "context-reflector")
 HANDOVERS = 5

@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -14,36 +13,12 @@ import msgspec
 from common.schemes import SCHEMES
 from testbed.compare.document import Point, Sweep
 from testbed.compare.sweep import MODES, plan
+from testbed.console import Values, progress_on_stderr
 from testbed.doctor import native_ok
 from testbed.machine import MachineError
 
 _DIRECTORY = Path("comparison")
 _JSON = "compare.json"
-
-
-class Values(click.ParamType[list[Any]]):
-    """Values with commas between them, each once."""
-
-    name = "a,b,…"
-
-    def __init__(self, of: Callable[[str], Any], least: float | None = None, among: tuple[str, ...] = ()) -> None:
-        self._of = of
-        self._least = least
-        self._among = among
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
-        if isinstance(value, list):
-            return value
-        try:
-            values = [self._of(part.strip()) for part in str(value).split(",")]
-        except ValueError:
-            self.fail(f"{value!r} is not a list of numbers with commas between them", param, ctx)
-        for one in values:
-            if self._among and one not in self._among:
-                self.fail(f"{one!r} is none of {', '.join(self._among)}", param, ctx)
-            if self._least is not None and not float(one) >= self._least:
-                self.fail(f"{one} is below {self._least:g}", param, ctx)
-        return list(dict.fromkeys(values))
 
 
 def _list(name: str, field: str, kind: Values, default: str, what: str) -> Callable[[Any], Any]:
@@ -96,7 +71,7 @@ def compare(
         raise click.UsageError("the virtual clock exists in the virtual machine only: --in-vm")
     where = where or ("native" if clock == "real" and native_ok() else "vm")
     json_path = json_path or (report or _DIRECTORY) / _JSON
-    progress = _progress()
+    progress = progress_on_stderr()
     runs, skipped = plan(sweep)
     kept = results.Results(json_path.parent, sweep, f"{where}, {clock} clock, code {results.code_version()}")
     missing = [run for run in runs if kept.load(run) is None]
@@ -136,8 +111,3 @@ def _sweep(asked: dict[str, Any]) -> Sweep:
 
 def _command_line() -> str:
     return shlex.join([Path(sys.argv[0]).name if os.access(sys.argv[0], os.X_OK) else "testbed", *sys.argv[1:]])
-
-
-def _progress() -> Callable[[str], None]:
-    start = time.monotonic()
-    return lambda text: click.echo(f"[{time.monotonic() - start:6.1f} s] {text}", err=True)
