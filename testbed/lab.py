@@ -181,10 +181,10 @@ class Lab(View):
             "journal": str(journal.absolute()),
         }
         mns = self.topology.mns
-        reflector: dict[str, object]
+        hold: dict[str, object] = {"hold_packets": self.spec.hold_packets}
         if node == "lma":
             mags = [{"address": str(self.topology.addresses[mag])} for mag in self.topology.mags]
-            reflector = {"downlink": self.spec.downlink, "order": self.spec.order}
+            reflector: dict[str, object] = {"downlink": self.spec.downlink, "order": self.spec.order, **hold}
             return _toml(
                 {"lma": [{**common, "prefix_pools": [str(HNP_POOL)]}], "context_reflector": [reflector]},
                 {"mag": mags, "mobile_node": [self._subscriber(number, mn) for number, mn in enumerate(mns)]},
@@ -194,10 +194,10 @@ class Lab(View):
         return _toml(
             {
                 "mag": [{**common, "lma": str(LMAA), "access_interfaces": interfaces}],
-                "context_reflector": [{"neighbours": others}],
-                "fast_handover": [{"neighbours": others}],
+                "context_reflector": [{"neighbours": others, **hold}],
+                "fast_handover": [{"neighbours": others, **hold}],
                 # RFC 5568 section 6.2.1.1: at least twice the usual round trip, here that between two MAGs.
-                "fpmipv6": [{"peers": others, "hi_timeout": max(0.1, 4 * self.spec.rtt_s)}],
+                "fpmipv6": [{"peers": others, "hi_timeout": max(0.1, 4 * self.spec.rtt_s), **hold}],
             },
             {"mobile_node": [self._profile(mn) for mn in mns]},
         )

@@ -4,12 +4,15 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle, pairwise
+from math import ceil
 from typing import Any, Self
 
 from common.schemes import SCHEMES
 from testbed.node import LabError
 from testbed.topology import MAX_PREFIXES, Impairment
-from testbed.visit import LabSpec
+from testbed.visit import DEFAULT_HOLD_PACKETS, LabSpec
+
+MOST_HELD = 65535  # packets of a session, the kernel's limit
 
 
 class ImpossibleRun(LabError):
@@ -81,7 +84,13 @@ class Scenario:
             context_octets=self.context_octets,
             prefixes=self.prefixes,
             fixed=self.fixed,
+            hold_packets=self._hold_packets(),
         )
+
+    def _hold_packets(self) -> int:
+        """As an operator would set it: for twice what is sent from an announcement on until the packets are let go."""
+        longest_ms = self.l2_ms + 2 * self.rtt_ms
+        return min(max(DEFAULT_HOLD_PACKETS, ceil(2 * self.rate_pps * longest_ms / 1000)), MOST_HELD)
 
     def places(self) -> Iterator[dict[str, str]]:
         """Where every MN is: at first, and after each handover. No end."""

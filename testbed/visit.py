@@ -21,6 +21,7 @@ LABS = Path("/run/context-reflector-lab")
 STATE_FILE = "lab.json"
 STOP_TIMEOUT_S = 30.0
 DEFAULT_L2_S = 0.050
+DEFAULT_HOLD_PACKETS = 1024  # the daemons' own
 _TEMPORARY, _DEPRECATED, _DAD_FAILED, _TENTATIVE = 0x01, 0x20, 0x08, 0x40  # IFA_F_*, linux/if_addr.h
 
 
@@ -28,6 +29,7 @@ _TEMPORARY, _DEPRECATED, _DAD_FAILED, _TENTATIVE = 0x01, 0x20, 0x08, 0x40  # IFA
 class LabSpec:
     """What a lab is made from; `downlink` to `context_octets` matter to context-reflector only, the context is per MN.
 
+    `hold_packets` are kept of a session at most, by whichever daemon the scheme has keep them.
     Every MN has `prefixes` home network prefixes; the last `fixed` MNs have theirs for good, the others of the pool.
     """
 
@@ -41,6 +43,7 @@ class LabSpec:
     context_octets: int = 64
     prefixes: int = 1
     fixed: int = 0
+    hold_packets: int = DEFAULT_HOLD_PACKETS
 
     def topology(self) -> Topology:
         return build(self.mags, self.mns, self.rtt_s, self.impairment)

@@ -1,6 +1,7 @@
 """Where MNs go in a run, and which runs are refused before anything is built."""
 
 from itertools import islice, pairwise
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -59,3 +60,11 @@ def test_an_impossible_run_is_bad_usage(options: str) -> None:
 def test_an_impossible_impairment_is_refused() -> None:
     with pytest.raises(LabError, match="impairment"):
         Scenario.of({"impair": "loss=much"}).lab_spec()
+
+
+@pytest.mark.parametrize(
+    ("options", "packets"),
+    [({}, 1024), ({"rate_pps": 2000, "rtt_ms": 200, "l2_ms": 500}, 3600), ({"rate_pps": 1e6, "l2_ms": 500}, 65535)],
+)
+def test_what_is_sent_while_nobody_listens_has_room(options: dict[str, Any], packets: int) -> None:
+    assert Scenario.of(options).lab_spec().hold_packets == packets

@@ -172,10 +172,9 @@ class QueueSocket:
                 hint = " (another process owns the queue?)" if error in (errno.EPERM, errno.EBUSY) else ""
                 raise DataPlaneError(f"the kernel refused a packet queue: {os.strerror(error)}{hint}")
 
-    def tell(self, messages: Iterable[bytearray]) -> None:
-        """Send messages that are not acknowledged, all in one call."""
-        if data := b"".join(messages):
-            self._socket.send(data)
+    def tell(self, message: bytearray) -> None:
+        """Send one that is not acknowledged."""
+        self._socket.send(message)
 
     def notices(self, most: int) -> Iterable[Notice]:
         """The packets that were announced since the last call, in order, at most so many."""

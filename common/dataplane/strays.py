@@ -16,7 +16,6 @@ from common.dataplane.nfqueue import IPV6_HEADER_LENGTH, Notice, QueueSocket
 
 RECEIVE_BUFFER = 16 << 20  # octets; a notice takes about one thousand
 DESTINATION = slice(24, 32)  # in an IPv6 header: the first 64 bits of the destination
-VERDICTS_PER_CALL = 256
 ONE_TURN = 256  # packets
 
 
@@ -68,7 +67,7 @@ class Strays:
         Each packet begins anew with the rules that led it here. That it was announced before is forgotten first.
         """
         self.socket.forget_notices()
-        self.socket.tell([nfqueue.verdict_on_all(self._queue, nfqueue.REPEAT, acknowledge=False)])
+        self.socket.tell(nfqueue.verdict_on_all(self._queue, nfqueue.REPEAT, acknowledge=False))
 
     def read(self) -> None:
         """Judge what has come since the last call; what is too much for one turn of an event loop is left."""
@@ -79,13 +78,11 @@ class Strays:
         prefixes = _prefixes(session)
         self._take(prefixes, self._length)
         for prefix in prefixes:
-            going: list[Notice] = []
             for notice in self._forget(prefix):
                 if release:
-                    going.append(notice)
+                    self._let_go(notice)
                 else:
-                    self._decide(prefix, notice, going)
-            self._send(going, nfqueue.ACCEPT)
+                    self._decide(prefix, notice)
 
     def drop(self, session: Iterable[IPv6Network], reason: str) -> None:
         """The session has ended: what waits for it is dropped and counted under `reason`."""
@@ -116,19 +113,17 @@ class Strays:
 
     def _take(self, unjudged: Sequence[bytes], most: int) -> None:
         """Read what has come; packets for the prefixes `unjudged` line up behind those that wait."""
-        going: list[Notice] = []
         for notice in self.socket.notices(most):
             prefix = notice.octets[DESTINATION]
             if prefix in unjudged:
                 self._waiting.setdefault(prefix, []).append(notice)
             else:
-                self._decide(prefix, notice, going)
-        self._send(going, nfqueue.ACCEPT)
+                self._decide(prefix, notice)
 
-    def _decide(self, prefix: bytes, notice: Notice, going: list[Notice]) -> None:
+    def _decide(self, prefix: bytes, notice: Notice) -> None:
         fate = self._judge(prefix, notice.device)
         if fate is Fate.GO:
-            going.append(notice)
+            self._let_go(notice)
             return
         self._waiting.setdefault(prefix, []).append(notice)
         if fate is Fate.WAIT_A_WHILE:
@@ -136,7 +131,8 @@ class Strays:
 
     def _drop(self, prefix: bytes, reason: str) -> None:
         waiting = self._forget(prefix)
-        self._send(waiting, nfqueue.DROP)
+        for notice in waiting:
+            self._let_go(notice, nfqueue.DROP)
         if waiting:
             self._drops[reason] += len(waiting)
 
@@ -144,10 +140,9 @@ class Strays:
         self._given_up_at.pop(prefix, None)
         return self._waiting.pop(prefix, [])
 
-    def _send(self, notices: list[Notice], verdict: int) -> None:
-        for start in range(0, len(notices), VERDICTS_PER_CALL):
-            some = notices[start : start + VERDICTS_PER_CALL]
-            self.socket.tell(nfqueue.verdict_on_one(self._queue, notice.packet, verdict) for notice in some)
+    def _let_go(self, notice: Notice, verdict: int = nfqueue.ACCEPT) -> None:
+        """It is on its way when this returns: nobody waits until the fate of all that came with it is known."""
+        self.socket.tell(nfqueue.verdict_on_one(self._queue, notice.packet, verdict))
 
 
 def _prefixes(session: Iterable[IPv6Network]) -> list[bytes]:
