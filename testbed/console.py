@@ -48,7 +48,7 @@ def progress_on_stderr() -> Callable[[str], None]:
 
 @contextmanager
 def one_clear_line() -> Iterator[None]:
-    """What went wrong with a lab or a measurement, said in a line on standard error; exit status 1, or 2 if it cannot be asked for."""
+    """What went wrong with a lab or a measurement, on standard error; exit status 1, or 2 for what cannot be."""
     try:
         yield
     except (LabError, MachineError, GuestError, MeasurementError, CaptureError) as error:

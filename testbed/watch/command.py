@@ -1,6 +1,5 @@
 """`testbed watch`: measure a handover and look at it, slowly."""
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +10,8 @@ import click
 
 from common.schemes import SCHEMES
 from testbed.backend import Clock, open_backend
-from testbed.machine import GuestError, MachineError
-from testbed.node import LabError
-from testbed.pcap import CaptureError
-from testbed.run_directory import MeasurementError
-from testbed.scenario import ImpossibleRun, Scenario
+from testbed.console import one_clear_line
+from testbed.scenario import Scenario
 
 _BOX = (100, 30)
 
@@ -56,12 +52,8 @@ def watch(
     console = Console()
     if console.is_terminal and not at_ms and not player.fits(console):
         raise click.ClickException(f"this terminal is too small: make it {_BOX[0]} columns and {_BOX[1]} rows at least")
-    try:
-        with _run(directory, where, options, lambda text: click.echo(text, err=True)) as kept:
-            seen = recording.load(kept, index if directory else 0)
-    except (LabError, MachineError, GuestError, MeasurementError, CaptureError) as error:
-        click.echo(f"testbed: {error}", err=True)
-        sys.exit(2 if isinstance(error, ImpossibleRun) else 1)
+    with one_clear_line(), _run(directory, where, options, lambda text: click.echo(text, err=True)) as kept:
+        seen = recording.load(kept, index if directory else 0)
     if at_ms or not console.is_terminal:
         moments_us = [one * 1000 for one in at_ms] or frame.key_moments(seen)
         player.print_moments(seen, moments_us, console)
