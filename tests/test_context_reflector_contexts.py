@@ -21,6 +21,7 @@ from common.mh.messages import (
     UpdateFlag,
 )
 from lmad.binding_cache import State
+from magd.binding_update_list import State as Awaiting
 from magd.config import ContextReflector as MagdReflector
 from tests.domain import LMAA, mag_address, mag_config, utc
 from tests.packets import PacketDomain
@@ -39,6 +40,27 @@ def test_contexts_of_any_size_arrive_intact(octets: int) -> None:
     domain.arrive(2)
     domain.run(domain.now + 1.0)
     assert domain.mags[mag_address(2)].binding_update_list[MN].opaque == (ContextData(0xFF00, data),)
+
+
+@pytest.mark.parametrize("downlink", ["hold", "forward"])
+def test_a_context_of_several_parts_waits_for_its_mn_as_any_other(downlink: str) -> None:
+    domain = begin(known=True, downlink=downlink, context_lifetime=5.0)
+    here, there = domain.mags[mag_address(1)], domain.mags[mag_address(2)]
+    long = (ContextData(0xFF00, bytes(6000)),)
+    here.binding_update_list.store(replace(here.binding_update_list[MN], opaque=long))
+    domain.traffic(0.002, until=5.0)
+    domain.leave()
+    came = domain.now + 2 * domain.one_way
+    domain.run(domain.now + 2.0)
+    awaited = there.binding_update_list[MN]
+    assert (awaited.state, [number for number, _ in awaited.parts]) == (Awaiting.AWAITED, [0, 1, 2, 3])
+    assert awaited.expires == pytest.approx(came + 5.0)
+    domain.arrive(2)
+    domain.run(6.0)
+    assert_nothing_wrong(domain)
+    assert there.binding_update_list[MN].opaque == long
+    assert "context-expired" not in domain.notes()
+    assert len(domain.sent(ContextContinuation)) == 3 + 3  # to the LMA, and to nMAG once
 
 
 def test_context_of_which_a_part_is_lost_starts_from_nothing_and_the_handover_does_not_wait() -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from math import inf
 
+from common.frozen import replace
 from common.mh.messages import ContextContinuation, ContextData
 from common.records import Moment
 from lmad.binding_cache import BindingCacheEntry
@@ -40,6 +41,11 @@ class Handover:
     def pieces(self) -> tuple[ContextData, ...]:
         """The context as far as it has come."""
         return (*self.contexts, *(piece for part in self.continuations for piece in part.contexts))
+
+    @property
+    def lasting(self) -> tuple[ContextContinuation, ...]:
+        """The continuations as they follow a CR: for how long a context is good the anchor says, not pMAG."""
+        return tuple(replace(part, lifetime=self.lifetime) for part in self.continuations)
 
 
 def handover_of(bce: BindingCacheEntry | None) -> Handover | None:

@@ -231,7 +231,7 @@ class ContextReflector(Pmipv6):
             mn_ll_id=bce.mn_ll_id,
             contexts=handover.contexts,
         )
-        return [Send(handover.nmag, reflection), *(Send(handover.nmag, part) for part in handover.continuations)]
+        return [Send(handover.nmag, reflection), *(Send(handover.nmag, part) for part in handover.lasting)]
 
     def _revoke(self, bce: BindingCacheEntry, handover: Handover) -> list[Action]:
         actions: list[Action] = []
@@ -253,14 +253,14 @@ class ContextReflector(Pmipv6):
                 continue
             if any(known.part == part.part for known in handover.continuations):
                 return None, [Note("context-part-repeated", bce.mn_id, source)]
-            parts = (*handover.continuations, part)
-            longer = replace(handover, continuations=parts)
+            longer = replace(handover, continuations=(*handover.continuations, part))
             try:
                 self._limits.check(longer.pieces, part.parts)
             except ContextRefused as refused:
                 return None, [Note(f"refused-{refused.reason}", bce.mn_id, source)]
-            target = handover.nmag if bce.state is State.CONTEXT else bce.proxy_coa
-            return replace(bce, handover=longer), [Send(target, part)] if target else []
+            behind_cr = bce.state is State.CONTEXT
+            target, passed = (handover.nmag, longer.lasting[-1]) if behind_cr else (bce.proxy_coa, part)
+            return replace(bce, handover=longer), [Send(target, passed)] if target else []
         return None, [Note("context-part-without-context", part.mn_id, source)]
 
     def _acknowledged(self, source: IPv6Address, mn_id: MnId, sequence: int, cache: BindingCache) -> Change:
