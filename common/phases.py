@@ -1,7 +1,7 @@
 """How long the phases of handovers take, as one daemon sees them: from one event of its journal to another.
 
 A table of phases per daemon (LMA_PHASES, MAG_PHASES) and one histogram each. The letters are those of the paper's
-figures 13 and 14 as testbed/phases.py reads them, which measures the same on captured packets.
+figures 13 and 14 as testbed/measurement/phases.py reads them, which measures the same on captured packets.
 """
 
 from bisect import bisect_left

@@ -8,17 +8,18 @@ from typing import Any
 import click
 
 from common.schemes import SCHEMES
-from testbed import bench as benchmarks
 from testbed import doctor as doctor_module
-from testbed import interactive, summary
 from testbed.backend import open_backend
+from testbed.bench import figures as benchmarks
 from testbed.compare.command import compare
 from testbed.console import one_clear_line, progress_on_stderr
 from testbed.flood_command import flood
 from testbed.fuzz.command import fuzz
+from testbed.lab import interactive
 from testbed.matrix import matrix
+from testbed.measurement import summary
 from testbed.report.command import report
-from testbed.scenario import Scenario
+from testbed.run.scenario import Scenario
 from testbed.tcp.stream import DEFAULT_MBPS
 from testbed.watch.command import watch
 

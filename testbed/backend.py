@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from testbed import measured_run
 from testbed.doctor import native_ok
-from testbed.measure import measure
-from testbed.vm import VirtualMachine
+from testbed.measurement.measure import measure
+from testbed.run import measured_run
+from testbed.vm.qemu import VirtualMachine
 
 Progress = Callable[[str], None]
 Clock = Literal["real", "virtual"]
@@ -63,7 +63,7 @@ class InVm:
             "whole_captures": keep is not None,
         }
         try:
-            self._machine.call("testbed.measured_run:run", arguments, progress=progress)
+            self._machine.call("testbed.run.measured_run:run", arguments, progress=progress)
             with _run_directory(keep) as directory:
                 self._machine.pull(GUEST_RUN_DIRECTORY, directory)
                 return measure(directory)

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from testbed.machine import GuestError, MachineError
-from testbed.node import LabError
-from testbed.pcap import CaptureError
-from testbed.run_directory import MeasurementError
-from testbed.scenario import ImpossibleRun
+from testbed.lab.node import LabError
+from testbed.measurement.pcap import CaptureError
+from testbed.run.run_directory import MeasurementError
+from testbed.run.scenario import ImpossibleRun
+from testbed.vm.machine import GuestError, MachineError
 
 
 class Values(click.ParamType[list[Any]]):

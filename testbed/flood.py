@@ -19,10 +19,10 @@ from scapy.packet import Raw
 from common.control import ask
 from common.mh.codec import encode, with_checksum
 from common.mh.messages import ALL_ZERO_PREFIX, AccessTechnologyType, HandoffIndicator, MnId, ProxyBindingUpdate
-from testbed.lab import Lab
-from testbed.node import Process, wait_until
-from testbed.topology import LMAA
-from testbed.visit import LabSpec
+from testbed.lab.lab import Lab
+from testbed.lab.node import Process, wait_until
+from testbed.lab.topology import LMAA
+from testbed.lab.visit import LabSpec
 
 MOBILITY = 135
 ETH_P_IPV6 = 0x86DD

@@ -9,7 +9,7 @@ from testbed.console import one_clear_line
 from testbed.doctor import native_ok
 from testbed.flood import measure
 from testbed.table import table
-from testbed.vm import VirtualMachine
+from testbed.vm.qemu import VirtualMachine
 
 
 @click.command()

@@ -18,12 +18,12 @@ from testbed.backend import Backend, open_backend
 from testbed.compare.results import code_version
 from testbed.compare.sweep import MODES
 from testbed.console import Values, progress_on_stderr
-from testbed.machine import GuestError, MachineError
-from testbed.node import LabError
-from testbed.observations import DIRECTIONS
-from testbed.pcap import CaptureError
-from testbed.run_directory import MeasurementError
+from testbed.lab.node import LabError
+from testbed.measurement.observations import DIRECTIONS
+from testbed.measurement.pcap import CaptureError
+from testbed.run.run_directory import MeasurementError
 from testbed.table import table
+from testbed.vm.machine import GuestError, MachineError
 
 Spec = dict[str, Any]
 _FAULTS = ("lost", "duplicated", "reordered")

@@ -9,8 +9,8 @@ import os
 import sys
 
 from testbed.doctor import native_ok
-from testbed.machine import GuestError, MachineError, write_through
-from testbed.vm import REPOSITORY, VirtualMachine
+from testbed.vm.machine import GuestError, MachineError, write_through
+from testbed.vm.qemu import REPOSITORY, VirtualMachine
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
     try:
         with VirtualMachine("real", functools.partial(print, flush=True)) as machine:
             what = {"arguments": arguments, "directory": str(REPOSITORY)}
-            return int(machine.call("testbed.guest:run_pytest", what, output=functools.partial(write_through, 1)))
+            return int(machine.call("testbed.vm.guest:run_pytest", what, output=functools.partial(write_through, 1)))
     except (GuestError, MachineError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -2,9 +2,9 @@
 
 import click
 
-from testbed import summary
 from testbed.backend import open_backend
 from testbed.console import one_clear_line, progress_on_stderr
+from testbed.measurement import summary
 
 SCHEMES = ("pmipv6", "context-reflector")
 HANDOVERS = 5

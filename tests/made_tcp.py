@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testbed.measure import measure
+from testbed.measurement.measure import measure
 from tests.run_builder import (
     ACCESS,
     ADDRESS_OF_MN,

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from testbed.compare import document as d
-from testbed.measure import measure
-from testbed.phases import FIGURES
+from testbed.measurement.measure import measure
+from testbed.measurement.phases import FIGURES
 from tests.made_handover import made_run
 
 KEY = "pmipv6-reactive-rtt10-l2-50-rate200-ctx64"

@@ -5,9 +5,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.accounting import Noticed, account, fates_of, windows_of
-from testbed.observations import DIRECTIONS, Arrival, Flow, OnAccessLink
-from testbed.run_directory import Move
+from testbed.measurement.accounting import Noticed, account, fates_of, windows_of
+from testbed.measurement.observations import DIRECTIONS, Arrival, Flow, OnAccessLink
+from testbed.run.run_directory import Move
 
 MS = 1_000_000
 MAGS = ("mag1", "mag2", "mag3")

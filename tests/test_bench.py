@@ -7,9 +7,10 @@ import pytest
 
 from lmad.binding_cache import State
 from lmad.config import load_config
-from testbed import bench, bench_socket
-from testbed.bench_core import MAGS, SCRIPTS, Movers, anchor, garbage_as_in_the_daemons
-from testbed.bench_row import Row
+from testbed.bench import daemon as bench_socket
+from testbed.bench import figures as bench
+from testbed.bench.core import MAGS, SCRIPTS, Movers, anchor, garbage_as_in_the_daemons
+from testbed.bench.row import Row
 
 BINDINGS = 5
 

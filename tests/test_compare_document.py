@@ -11,7 +11,7 @@ from testbed.compare.document import Document, Observed, Point, Run, Statistic, 
 from testbed.compare.figures import decomposition_of, figure_of
 from testbed.compare.observed import observed_of
 from testbed.compare.table1 import rows
-from testbed.measure import measure
+from testbed.measurement.measure import measure
 from tests.made_handover import MOMENTS_US, made_run
 
 SWEEP = Sweep(

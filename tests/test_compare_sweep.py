@@ -10,7 +10,7 @@ from testbed.compare import results as results_module
 from testbed.compare.document import Point, Sweep
 from testbed.compare.results import Results
 from testbed.compare.sweep import plan
-from testbed.scenario import Scenario
+from testbed.run.scenario import Scenario
 from tests.made_handover import made_run
 
 SWEEP = Sweep(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, fragment6
 from scapy.packet import Raw
 
-from testbed.fragments import Fragments
+from testbed.measurement.fragments import Fragments
 
 
 def fragments_of(payload: bytes, identification: int) -> list[bytes]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from testbed import keeper
-from testbed.node import wait_until
-from testbed.vm import REPOSITORY
+from testbed.lab.node import wait_until
+from testbed.vm import keeper
+from testbed.vm.qemu import REPOSITORY
 
 pytestmark = pytest.mark.vm
 
@@ -55,7 +55,7 @@ def processes_of(lab: str) -> list[str]:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if f"testbed.keeper {lab} " in line:
+        if f"testbed.vm.keeper {lab} " in line:
             found.append(line)
     return found
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from testbed import matrix
-from testbed.measure import measure
-from testbed.node import LabError
+from testbed.lab.node import LabError
+from testbed.measurement.measure import measure
 from tests.made_handover import made_run
 
 LOST = 2 * (13 + 2)

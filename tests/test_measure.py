@@ -1,4 +1,4 @@
-"""What `testbed.measure` says of runs whose truth is known, because the tests made them."""
+"""What `testbed.measurement.measure` says of runs whose truth is known, because the tests made them."""
 
 import json
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 
 import testbed
-from testbed.measure import measure
-from testbed.run_directory import MeasurementError
+from testbed.measurement.measure import measure
+from testbed.run.run_directory import MeasurementError
 from tests.made_handover import MOMENTS_US, US, MadeHandover, add_traffic, made_run
 from tests.run_builder import ADDRESS_OF_MN, ADDRESSES, CORE, ETH0, HNP, MS, RunBuilder, iperf3_packet, ipv6
 

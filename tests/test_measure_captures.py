@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from testbed.measure import measure
-from testbed.pcap import CaptureError, ipv6_frames
+from testbed.measurement.measure import measure
+from testbed.measurement.pcap import CaptureError, ipv6_frames
 from tests.made_handover import made_run
 from tests.run_builder import ADDRESS_OF_MN, ADDRESSES, CORE, ETH0, MS, RunBuilder, ipv6, write_pcap
 

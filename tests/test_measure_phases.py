@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from common.mh.messages import Status
-from testbed.measure import measure
+from testbed.measurement.measure import measure
 from tests.made_handover import MOMENTS_US, US, MadeHandover, add_traffic, made_run, pba, pbu
 from tests.run_builder import ADDRESSES, MS, RunBuilder
 

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from testbed.__main__ import main
-from testbed.node import LabError
-from testbed.scenario import Scenario
+from testbed.lab.node import LabError
+from testbed.run.scenario import Scenario
 
 
 def _places(count: int, **spec: object) -> list[dict[str, str]]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from testbed.measure import measure
-from testbed.summary import compare, render
+from testbed.measurement.measure import measure
+from testbed.measurement.summary import compare, render
 from testbed.table import table
 from tests.made_handover import made_run
 from tests.run_builder import MS, RunBuilder

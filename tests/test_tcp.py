@@ -9,9 +9,9 @@ import pytest
 
 import testbed
 from testbed.__main__ import handover
-from testbed.summary import render
+from testbed.measurement.summary import render
+from testbed.run.traffic import Load
 from testbed.tcp.stream import TcpLoad
-from testbed.traffic import Load
 from tests.made_tcp import CONTROL_CLIENT, OCTETS, WINDOW_END, MadeTcp
 
 SCHEMA = json.loads((Path(testbed.__file__).parent / "handover.schema.json").read_text())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from testbed.topology import AIR, HNP_POOL, LMAA, WIRE, Impairment, Topology, build
+from testbed.lab.topology import AIR, HNP_POOL, LMAA, WIRE, Impairment, Topology, build
 
 SIZES = [(1, 1), (2, 1), (4, 10), (20, 20)]
 

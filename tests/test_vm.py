@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from testbed import keeper
-from testbed.frames import Kind
-from testbed.machine import GuestError, Machine, MachineError
-from testbed.vm import VirtualMachine
+from testbed.vm import keeper
+from testbed.vm.frames import Kind
+from testbed.vm.machine import GuestError, Machine, MachineError
+from testbed.vm.qemu import VirtualMachine
 
 pytestmark = pytest.mark.vm
 
@@ -49,7 +49,7 @@ def test_the_guest_has_what_the_host_may_lack(virtual: VirtualMachine) -> None:
 
 def test_a_call_returns_its_result_and_reports_progress(virtual: VirtualMachine) -> None:
     told: list[str] = []
-    assert virtual.call("testbed.guest:ping", progress=told.append) == "pong"
+    assert virtual.call("testbed.vm.guest:ping", progress=told.append) == "pong"
     assert told == ["on its way"]
 
 
@@ -142,7 +142,7 @@ def test_the_machine_dies_with_its_host_process(tmp_path: Path) -> None:
     """Killed where nothing can be cleaned up, while QEMU is stopped."""
     program = """
         import sys
-        from testbed.vm import VirtualMachine
+        from testbed.vm.qemu import VirtualMachine
         with VirtualMachine("virtual") as machine:
             print(machine.pid, flush=True)
             sys.stdin.read()
@@ -167,7 +167,7 @@ def test_a_machine_that_stays_up_is_found_again_by_others_and_leaves_nothing() -
     try:
         with keeper.attach(name) as first, keeper.attach(name) as second:
             assert output_of(first, "cat", "/run/note") == "remembered\n"
-            assert second.call("testbed.guest:ping") == "pong"
+            assert second.call("testbed.vm.guest:ping") == "pong"
         # A client that vanishes takes along what it began.
         with keeper.attach(name) as lost:
             lost.open({"argv": ["sleep", "100000"]})
@@ -188,7 +188,7 @@ def test_a_machine_that_stays_up_is_found_again_by_others_and_leaves_nothing() -
 def _typed_into_a_shell(name: str, keys: bytes) -> tuple[int, str]:
     """What a person at a terminal gets: the exit status and all that was shown."""
     program = (
-        "import sys; from testbed import keeper, terminal; m = keeper.attach(sys.argv[1]);"
+        "import sys; from testbed.vm import keeper, terminal; m = keeper.attach(sys.argv[1]);"
         "status = terminal.shell(m, ['bash', '--norc']); m.close(); sys.exit(status)"
     )
     pid, terminal = pty.fork()

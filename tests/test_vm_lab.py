@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from testbed.machine import GuestError
-from testbed.node import wait_until
-from testbed.visit import LabSpec
-from testbed.vm import REPOSITORY, VirtualMachine
+from testbed.lab.node import wait_until
+from testbed.lab.visit import LabSpec
+from testbed.vm.machine import GuestError
+from testbed.vm.qemu import REPOSITORY, VirtualMachine
 
 pytestmark = pytest.mark.vm
 
@@ -43,7 +43,7 @@ def test_without_its_kernel_module_a_daemon_says_what_to_load(machine: VirtualMa
     wait_until(lambda: machine.run(["sh", "-ec", taken]) == 0, f"{module} is still used")
     try:
         with pytest.raises(GuestError) as caught:
-            machine.call("testbed.interactive:up", {"name": "without-module", "spec": asdict(LabSpec())})
+            machine.call("testbed.lab.interactive:up", {"name": "without-module", "spec": asdict(LabSpec())})
     finally:
         assert machine.run(["rm", NEVER]) == 0
     said = str(caught.value)

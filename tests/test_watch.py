@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.__main__ import main
-from testbed.measure import measure
+from testbed.measurement.measure import measure
 from testbed.watch import frame as frames
 from testbed.watch.frame import frame_at
 from testbed.watch.player import Playback, keys_in

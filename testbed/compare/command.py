@@ -15,7 +15,7 @@ from testbed.compare.document import Point, Sweep
 from testbed.compare.sweep import MODES, plan
 from testbed.console import Values, progress_on_stderr
 from testbed.doctor import native_ok
-from testbed.machine import MachineError
+from testbed.vm.machine import MachineError
 
 _DIRECTORY = Path("comparison")
 _JSON = "compare.json"

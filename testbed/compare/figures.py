@@ -22,8 +22,8 @@ from testbed.compare.document import (
     Run,
     Statistic,
 )
-from testbed.observations import LMA
-from testbed.phases import FIGURES
+from testbed.measurement.observations import LMA
+from testbed.measurement.phases import FIGURES
 
 _PAPER = {
     "pmipv6": "L2 + RTT + 1677.6 µs, in which packets are dropped",
@@ -42,7 +42,7 @@ Event = dict[str, Any]
 
 
 def figure_of(run: Run) -> FigureSeen | None:
-    """None for a scheme without letters (`testbed/phases.py`)."""
+    """None for a scheme without letters (`testbed/measurement/phases.py`)."""
     figure = FIGURES.get(run.scheme)
     if figure is None:
         return None

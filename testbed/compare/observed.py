@@ -13,11 +13,11 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from testbed.accounting import Fates, Noticed, Window, fates_of, windows_of
 from testbed.compare.document import Association, Extra, Held, Jitter, Observed, Redirected, Statistic, Way
 from testbed.compare.passages import CORE, Journey, Passage, journeys
-from testbed.observations import CN, DIRECTIONS, DOWNLINK, LMA, Flow, Observations, Signal, observe
-from testbed.run_directory import Move, RunDirectory
+from testbed.measurement.accounting import Fates, Noticed, Window, fates_of, windows_of
+from testbed.measurement.observations import CN, DIRECTIONS, DOWNLINK, LMA, Flow, Observations, Signal, observe
+from testbed.run.run_directory import Move, RunDirectory
 
 _NS_PER_US = 1000
 _HELD_BEYOND_NS = 1_000_000  # what a processor that is busy with signalling may cost is not holding

@@ -5,10 +5,10 @@ from collections.abc import Container, Iterator
 from typing import NamedTuple
 
 from common.dataplane import roles
-from testbed.mirror import COPIES
-from testbed.observations import DOWNLINK, LMA, UPLINK
-from testbed.pcap import ipv6_frames
-from testbed.run_directory import RunDirectory
+from testbed.measurement.observations import DOWNLINK, LMA, UPLINK
+from testbed.measurement.pcap import ipv6_frames
+from testbed.run.mirror import COPIES
+from testbed.run.run_directory import RunDirectory
 
 _IPV6_OCTETS, _UDP_OCTETS = 40, 8
 _IPV6_IN_IPV6, _UDP = 41, 17

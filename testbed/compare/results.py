@@ -80,7 +80,7 @@ class Results:
         return self._as_run(run, result)
 
     def scenario(self, run: Planned) -> dict[str, object]:
-        """The fields of `testbed.scenario.Scenario`."""
+        """The fields of `testbed.run.scenario.Scenario`."""
         return run.scenario(self._sweep)
 
     def _identity(self, run: Planned) -> str:

@@ -18,11 +18,11 @@ from typing import Any, Literal, NamedTuple
 from testbed.backend import Backend, open_backend
 from testbed.compare.results import Results
 from testbed.compare.sweep import Planned
-from testbed.kvm import kvm_trouble
-from testbed.machine import GuestError, MachineError
-from testbed.node import LabError
-from testbed.pcap import CaptureError
-from testbed.run_directory import MeasurementError
+from testbed.lab.node import LabError
+from testbed.measurement.pcap import CaptureError
+from testbed.run.run_directory import MeasurementError
+from testbed.vm.kvm import kvm_trouble
+from testbed.vm.machine import GuestError, MachineError
 
 Progress = Callable[[str], None]
 _POLL_S = 0.5

@@ -35,7 +35,7 @@ class Planned(NamedTuple):
         )
 
     def scenario(self, sweep: Sweep) -> dict[str, object]:
-        """The fields of `testbed.scenario.Scenario`."""
+        """The fields of `testbed.run.scenario.Scenario`."""
         point = self.point
         return {
             "scheme": self.scheme,

@@ -17,7 +17,7 @@ from common.schemes import SCHEMES
 from testbed.compare import claims
 from testbed.compare.claims import Claim
 from testbed.compare.document import Cell, Row, Run, Statistic
-from testbed.observations import DIRECTIONS, DOWNLINK
+from testbed.measurement.observations import DIRECTIONS, DOWNLINK
 
 _ROLES = {"lma": "LMA", "pmag": "pMAG", "nmag": "nMAG"}
 _BASELINE = "pmipv6"

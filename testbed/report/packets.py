@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from testbed.compare.document import Document, Run
-from testbed.observations import DIRECTIONS
+from testbed.measurement.observations import DIRECTIONS
 from testbed.report import theme
 from testbed.report.drawing import NARROW, canvas, svg_of
 from testbed.report.plot import Plot, Table, key_of

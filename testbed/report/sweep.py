@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from testbed.compare.document import Document, Run
-from testbed.observations import DIRECTIONS
+from testbed.measurement.observations import DIRECTIONS
 
 MODES = ("reactive", "predictive")
 

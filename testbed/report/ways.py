@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from testbed.compare.document import Document, Run, Statistic
-from testbed.observations import DIRECTIONS
+from testbed.measurement.observations import DIRECTIONS
 from testbed.report import theme
 from testbed.report.plot import Table
 from testbed.report.sweep import base_runs

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-from testbed.accounting import Counts, Fates, Noticed, Window, account, fates_of
-from testbed.observations import DOWNLINK, UPLINK
+from testbed.measurement.accounting import Counts, Fates, Noticed, Window, account, fates_of
+from testbed.measurement.observations import DOWNLINK, UPLINK
 from testbed.tcp.observations import Segment, TcpFlow
 
 

@@ -7,9 +7,9 @@ and by cause (`accounting.py` beside this).
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from testbed.accounting import Noticed, Window
-from testbed.observations import DIRECTIONS
-from testbed.run_directory import RunDirectory
+from testbed.measurement.accounting import Noticed, Window
+from testbed.measurement.observations import DIRECTIONS
+from testbed.run.run_directory import RunDirectory
 from testbed.tcp.accounting import TcpCounts, account_tcp
 from testbed.tcp.observations import TcpFlow, observe_tcp
 

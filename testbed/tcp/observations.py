@@ -12,9 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from testbed.observations import CN, DIRECTIONS, DOWNLINK, UPLINK, Arrival, Flow, OnAccessLink, Place, places
-from testbed.pcap import ipv6_frames
-from testbed.run_directory import RunDirectory
+from testbed.measurement.observations import (
+    CN,
+    DIRECTIONS,
+    DOWNLINK,
+    UPLINK,
+    Arrival,
+    Flow,
+    OnAccessLink,
+    Place,
+    places,
+)
+from testbed.measurement.pcap import ipv6_frames
+from testbed.run.run_directory import RunDirectory
 
 _TCP = 6
 _IPV6_OCTETS, _TCP_OCTETS = 40, 20

@@ -9,9 +9,9 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.node import LabError, Node
-from testbed.rhythm import PacketFilter
-from testbed.traffic import Stream
+from testbed.lab.node import LabError, Node
+from testbed.run.rhythm import PacketFilter
+from testbed.run.traffic import Stream
 
 DEFAULT_MBPS = 4.0
 # With headers and timestamps below any path MTU of the lab: each write is a segment, none is found too big on its way.

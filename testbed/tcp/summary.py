@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from testbed.observations import DIRECTIONS
+from testbed.measurement.observations import DIRECTIONS
 from testbed.table import table
 
 _COLUMNS = {  # key in the JSON -> heading

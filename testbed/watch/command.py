@@ -11,7 +11,7 @@ import click
 from common.schemes import SCHEMES
 from testbed.backend import Clock, open_backend
 from testbed.console import one_clear_line
-from testbed.scenario import Scenario
+from testbed.run.scenario import Scenario
 
 _BOX = (100, 30)
 

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from testbed.observations import DIRECTIONS
+from testbed.measurement.observations import DIRECTIONS
 from testbed.report.sequence_chart import NMAG, PMAG
 from testbed.watch.recording import ARRIVED, LOST, LOST_ON_AIR, Entry, Packet, Recording
 

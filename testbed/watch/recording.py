@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from testbed.accounting import in_flight_ns
-from testbed.measure import measure
-from testbed.observations import DOWNLINK
+from testbed.measurement.accounting import in_flight_ns
+from testbed.measurement.measure import measure
+from testbed.measurement.observations import DOWNLINK
 from testbed.report.sequence_chart import CN, LMA, MN, NMAG, PMAG, Message, Span, chart_of
-from testbed.run_directory import MeasurementError, Move, RunDirectory
+from testbed.run.run_directory import MeasurementError, Move, RunDirectory
 from testbed.watch.sightings import ON_AIR, Journey, journeys
 
 ARRIVED, LOST, LOST_ON_AIR = "arrived", "lost", "lost on air"

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from testbed.observations import CN, DIRECTIONS, DOWNLINK, UPLINK
-from testbed.pcap import ipv6_frames
-from testbed.run_directory import MobileNode, RunDirectory
+from testbed.measurement.observations import CN, DIRECTIONS, DOWNLINK, UPLINK
+from testbed.measurement.pcap import ipv6_frames
+from testbed.run.run_directory import MobileNode, RunDirectory
 
 _UDP, _IPV6_OCTETS = 17, 40
 _TEST_PACKET = struct.Struct("!HHHHIIII")  # see observations.py

@@ -3,7 +3,7 @@
 Every kind of thing has a character of its own; colours only help.
 """
 
-from testbed.observations import DOWNLINK, UPLINK
+from testbed.measurement.observations import DOWNLINK, UPLINK
 from testbed.report.sequence_chart import CN, LMA, MN, NMAG, PMAG
 from testbed.watch.frame import Frame, Moving
 from testbed.watch.recording import Recording

@@ -16,9 +16,9 @@ from common.dataplane.keeping import Keep
 from common.dataplane.linux import LinuxDataPlane
 from common.dataplane.roles import LMA, MAG
 from common.mh.messages import MnId
-from testbed.network import Network
-from testbed.node import Node, wait_until
-from testbed.topology import HNP_POOL, LMAA, build
+from testbed.lab.network import Network
+from testbed.lab.node import Node, wait_until
+from testbed.lab.topology import HNP_POOL, LMAA, build
 from tests.netns.numbered import PORT, Receiver, Sender
 
 BACKLOG = Path("/proc/sys/net/core/netdev_max_backlog")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from ipaddress import IPv6Address
 from typing import Self
 
-from testbed.node import Node, wait_until
+from testbed.lab.node import Node, wait_until
 
 PORT = 5000
 SLEEP_S = 0.001  # what is shorter is waited for without sleeping

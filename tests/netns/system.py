@@ -11,10 +11,10 @@ from signal import SIGKILL, SIGTERM
 from typing import Any
 
 from common.control import ask
-from testbed.lab import Lab
-from testbed.node import Node, wait_until
-from testbed.topology import LMAA
-from testbed.visit import LabSpec
+from testbed.lab.lab import Lab
+from testbed.lab.node import Node, wait_until
+from testbed.lab.topology import LMAA
+from testbed.lab.visit import LabSpec
 
 ETH_P_IPV6 = 0x86DD
 IPV6_HEADER = 40

@@ -12,7 +12,7 @@ from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
 from common.dataplane.netlink import RouteSocket
 from common.errors import DataPlaneError
-from testbed.node import wait_until
+from testbed.lab.node import wait_until
 from tests.netns.hold_rig import Rig
 from tests.netns.numbered import Receiver, Sender, trouble
 

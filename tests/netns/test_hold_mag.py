@@ -6,7 +6,7 @@ import pytest
 
 from common.dataplane.hold import HoldLimits
 from common.dataplane.keeping import Keep
-from testbed.node import wait_until
+from testbed.lab.node import wait_until
 from tests.netns.hold_rig import Rig
 from tests.netns.numbered import Receiver, Sender, trouble
 

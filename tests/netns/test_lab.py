@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from testbed.lab import Lab
-from testbed.measure import measure
-from testbed.measured_run import run
-from testbed.node import LabError, wait_until
-from testbed.visit import LABS, LabSpec, Visit, labs
+from testbed.lab.lab import Lab
+from testbed.lab.node import LabError, wait_until
+from testbed.lab.visit import LABS, LabSpec, Visit, labs
+from testbed.measurement.measure import measure
+from testbed.run.measured_run import run
 
 pytestmark = pytest.mark.netns
 

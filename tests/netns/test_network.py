@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from testbed.network import Network
-from testbed.node import LabError, Node, wait_until
-from testbed.topology import LMAA, Impairment, build
+from testbed.lab.network import Network
+from testbed.lab.node import LabError, Node, wait_until
+from testbed.lab.topology import LMAA, Impairment, build
 
 pytestmark = pytest.mark.netns
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed.visit import LabSpec
+from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, eventually, udp
 
 pytestmark = pytest.mark.netns

@@ -11,8 +11,8 @@ from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
 from common.dataplane.router import MAG_LINK_LOCAL, MAG_MAC
-from testbed.topology import LMAA
-from testbed.visit import LabSpec
+from testbed.lab.topology import LMAA
+from testbed.lab.visit import LabSpec
 from tests.netns.system import IPV6_HEADER, SystemLab, captured, deaf, eventually, packets, raw, stranger, udp
 
 pytestmark = pytest.mark.netns

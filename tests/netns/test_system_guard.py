@@ -23,9 +23,9 @@ from scapy.packet import Raw
 from common.dataplane.router import MAG_LINK_LOCAL, MAG_MAC
 from common.mh.codec import encode, with_checksum
 from common.mh.messages import ALL_ZERO_PREFIX, AccessTechnologyType, HandoffIndicator, MnId, ProxyBindingUpdate
-from testbed.node import Node
-from testbed.topology import LMAA
-from testbed.visit import LabSpec
+from testbed.lab.node import Node
+from testbed.lab.topology import LMAA
+from testbed.lab.visit import LabSpec
 from tests.netns.system import Edits, SystemLab, captured, eventually, packets, raw, udp
 
 pytestmark = pytest.mark.netns

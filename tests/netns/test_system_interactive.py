@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import pytest
 
-from testbed import interactive
-from testbed.node import LabError
-from testbed.visit import LABS, LabSpec, Visit
+from testbed.lab import interactive
+from testbed.lab.node import LabError
+from testbed.lab.visit import LABS, LabSpec, Visit
 from tests.netns.system import eventually
 
 pytestmark = pytest.mark.netns
@@ -27,7 +27,7 @@ def test_it_outlives_who_brought_it_up_and_is_moved_and_ended_by_others() -> Non
         assert visit.wait_for_service("mn") == address
         with pytest.raises(LabError, match="is up already"):
             interactive.start(NAME, asdict(LabSpec()), "native", print)
-        program = f"from testbed import interactive; interactive.find({NAME!r}).shell('mn')"
+        program = f"from testbed.lab import interactive; interactive.find({NAME!r}).shell('mn')"
         typed = subprocess.run(
             [sys.executable, "-c", program],
             input="ping -6 -c 1 -w 30 $CN\nexit 7\n",

@@ -17,8 +17,8 @@ import pytest
 
 from common.dataplane.adoption import SETS
 from common.dataplane.tunnels import device_name
-from testbed.topology import LMAA
-from testbed.visit import LabSpec
+from testbed.lab.topology import LMAA
+from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, differences, eventually, traces
 from tests.netns.traffic import INTERVAL_S, Traffic
 

@@ -9,9 +9,9 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 import pytest
 
 from common.dataplane.router import MAG_MAC
-from testbed.node import LabError
-from testbed.topology import LMAA
-from testbed.visit import LabSpec
+from testbed.lab.node import LabError
+from testbed.lab.topology import LMAA
+from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, differences, eventually, traces
 
 pytestmark = pytest.mark.netns

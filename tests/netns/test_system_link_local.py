@@ -6,7 +6,7 @@ from signal import SIGKILL
 import pytest
 
 from common.dataplane.router import MAG_LINK_LOCAL, MAG_MAC
-from testbed.node import Node
+from testbed.lab.node import Node
 from tests.netns.system import SystemLab, differences, eventually, traces
 
 pytestmark = pytest.mark.netns

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from common.control import follow
-from testbed.visit import LabSpec
+from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, eventually, raw
 
 pytestmark = pytest.mark.netns

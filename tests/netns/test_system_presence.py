@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptMTU, ICMPv6PacketTooBig, IPv6
 from scapy.packet import Raw
 
-from testbed.topology import LMAA
+from testbed.lab.topology import LMAA
 from tests.netns.system import Edits, SystemLab, captured, eventually, packets, raw
 
 pytestmark = pytest.mark.netns

@@ -19,8 +19,8 @@ from common.mh.messages import (
     ProxyBindingUpdate,
 )
 from common.mh.raw_socket import IPPROTO_MH
-from testbed.topology import LMAA
-from testbed.visit import LabSpec
+from testbed.lab.topology import LMAA
+from testbed.lab.visit import LabSpec
 from tests.netns.system import IPV6_HEADER, SystemLab, eventually, raw, stranger
 
 pytestmark = pytest.mark.netns

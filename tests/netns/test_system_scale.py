@@ -4,8 +4,8 @@ from ipaddress import IPv6Interface
 
 import pytest
 
-from testbed.node import LabError
-from testbed.visit import LabSpec
+from testbed.lab.node import LabError
+from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, eventually
 
 pytestmark = pytest.mark.netns

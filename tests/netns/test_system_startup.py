@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.node import Node
+from testbed.lab.node import Node
 from tests.netns.system import SystemLab, differences, traces
 
 pytestmark = pytest.mark.netns

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.node import LabError
+from testbed.lab.node import LabError
 from tests.netns.system import EVENT_TIMEOUT_S, IPV6_HEADER, SystemLab, captured, eventually, packets, udp
 
 pytestmark = pytest.mark.netns

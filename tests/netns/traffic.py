@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Any, Self
 
-from testbed.mirror import COPIES, mirror, unmirror
-from testbed.node import Node
+from testbed.lab.node import Node
+from testbed.run.mirror import COPIES, mirror, unmirror
 from tests.netns.system import SystemLab
 
 INTERVAL_S = 0.01

@@ -1,0 +1,1 @@
+"""The lab: nodes, links and daemons in network namespaces."""

@@ -1,0 +1,1 @@
+"""What a run directory says: figures out of captures and journals."""

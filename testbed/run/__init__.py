@@ -1,0 +1,1 @@
+"""A measured run: handovers with traffic, and what was seen of them."""

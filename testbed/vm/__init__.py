@@ -1,0 +1,1 @@
+"""The virtual machine for kernels that lack what the lab needs, and its clocks."""
