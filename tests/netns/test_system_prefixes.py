@@ -5,8 +5,8 @@ import time
 from hashlib import sha256
 
 import pytest
-
 from testbed.visit import LabSpec
+
 from tests.netns.system import SystemLab, eventually
 from tests.netns.traffic import INTERVAL_S, Traffic
 
