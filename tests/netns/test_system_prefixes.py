@@ -5,8 +5,8 @@ import time
 from hashlib import sha256
 
 import pytest
-from testbed.visit import LabSpec
 
+from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, eventually
 from tests.netns.traffic import INTERVAL_S, Traffic
 
@@ -55,6 +55,6 @@ def test_all_prefixes_of_an_mn_move_together_and_a_long_context_with_them() -> N
 
 
 def as_shown(mn_id: str) -> str:
-    """What the MAG where the MN began had for it (testbed/lab.py)."""
+    """What the MAG where the MN began had for it (testbed/lab/lab.py)."""
     octets = random.Random(mn_id).randbytes(CONTEXT_OCTETS)
     return f"0xff00 {CONTEXT_OCTETS} octets sha256 {sha256(octets).hexdigest()}"
