@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 
 from common.errors import ConfigError
 from common.events import Kind, event
-from common.metrics import Snapshot
 from common.phases import BOUNDS, Histogram
+from common.snapshot import Snapshot
 
 PREFIX = "context_reflector"
 SNAPSHOT_TIMEOUT_S = 5.0

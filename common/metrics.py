@@ -4,67 +4,17 @@ Nothing of it is on the packet path but the clock of handover phases (phases.py)
 """
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from ipaddress import IPv6Address
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from common.daemon import Shell
-from common.phases import Histogram, Phase, Phases
+from common.phases import Phase, Phases
+from common.snapshot import Reachable, Sessions, take
 
 SWITCH_INTERVAL_S = 0.0005  # the event loop waits no longer for the thread that answers a scrape
-Labels = tuple[str, ...]
-Reachable = Callable[[], dict[IPv6Address, bool]]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sessions(Generic[T]):
-    """The gauge `name`: how many of `entries()`, which do not change, have the same labels.
-
-    `every` are the labels that are shown even if there is none.
-    """
-
-    name: str
-    meaning: str
-    labels: Labels
-    entries: Callable[[], Iterable[T]]
-    labels_of: Callable[[T], Labels]
-    every: Callable[[], Iterable[Labels]]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot(Generic[T]):
-    """What a scrape shows, taken at one moment in the event loop; everything that takes time comes later."""
-
-    sessions: Sessions[T]
-    entries: Sequence[T]
-    every: Sequence[Labels]
-    messages: Counter[tuple[str, str, str]]  # by direction, name, outcome
-    events: Counter[str]
-    kernel_drops: dict[str, int]
-    holds: list[dict[str, object]]
-    phases: dict[str, Histogram] = field(default_factory=dict)
-    reachable: dict[str, bool] = field(default_factory=dict)  # by peer
-
-    def counted(self) -> dict[Labels, int]:
-        return {**dict.fromkeys(self.every, 0), **Counter(map(self.sessions.labels_of, self.entries))}
-
-
-def take(shell: Shell, sessions: Sessions[T], phases: Phases, reachable: Reachable) -> Snapshot[T]:
-    return Snapshot(
-        sessions,
-        list(sessions.entries()),
-        list(sessions.every()),
-        Counter(shell.effects.messages),
-        Counter(shell.effects.events),
-        shell.effects.drops(),
-        shell.data_plane.holds(),
-        {name: histogram.copy() for name, histogram in phases.histograms.items()},
-        {str(peer): answers for peer, answers in reachable().items()},
-    )
 
 
 @contextmanager

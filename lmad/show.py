@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from common.daemon import Shell
-from common.metrics import Sessions
+from common.snapshot import Sessions
 from lmad.binding_cache import BindingCacheEntry, State
 from lmad.handover.cce import Handover
 from lmad.lma import LocalMobilityAnchor

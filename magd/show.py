@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from common.daemon import Shell
-from common.metrics import Sessions
+from common.snapshot import Sessions
 from magd.binding_update_list import BindingUpdateListEntry, State
 from magd.config import MagdConfig
 from magd.mag import MobileAccessGateway
