@@ -33,6 +33,8 @@ LIST_TABLE, LIST_SET, LIST_ELEMENTS = 1, 2, 3
 LIST_ELEM = 1
 ELEM_KEY, ELEM_DATA = 1, 2
 DATA_VALUE = 1
+PRIVILEGED_SEND_BUFFER = 32  # SO_SNDBUFFORCE
+SEND_BUFFER = 256 << 20  # octets, a limit only: at a start one batch has the elements of every session
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class ElementSocket:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_NETFILTER
         )
+        self._socket.setsockopt(socket.SOL_SOCKET, PRIVILEGED_SEND_BUFFER, SEND_BUFFER)
         self._socket.bind((0, 0))
         self._sequence = 0
 
@@ -59,11 +62,18 @@ class ElementSocket:
         """All or nothing. Raises DataPlaneError; to remove what is not there is an error, to add it again is none."""
         if not add and not remove:
             return
-        changes = [
-            *(self._message(MSG_DELSETELEM, NLM_F_ACK, element) for element in remove),
-            *(self._message(MSG_NEWSETELEM, NLM_F_ACK | NLM_F_CREATE, element) for element in add),
-        ]
-        self._socket.send(b"".join([self._border(BATCH_BEGIN), *changes, self._border(BATCH_END)]))
+        changes = [(MSG_DELSETELEM, 0, element) for element in remove]
+        changes += [(MSG_NEWSETELEM, NLM_F_CREATE, element) for element in add]
+        *others, (kind, flags, last) = changes
+        # An error is told in any case; the answers to all of a large batch would have no room in the socket.
+        batch = [*(self._message(*change) for change in others), self._message(kind, flags | NLM_F_ACK, last)]
+        try:
+            self._carry_out(batch)
+        except OSError as error:
+            raise DataPlaneError(f"the kernel does not take set elements: {error.strerror}") from error
+
+    def _carry_out(self, batch: Sequence[bytes]) -> None:
+        self._socket.send(b"".join([self._border(BATCH_BEGIN), *batch, self._border(BATCH_END)]))
         failure = 0
         while True:  # what the kernel says is all there when `send` returns
             try:

@@ -23,6 +23,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK = 0x001, 0x004
 NLM_F_DUMP = 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+AT_ONCE = 64  # messages whose answers have room in a socket as it is made
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -62,16 +63,25 @@ class RouteSocket:
         self._sequence = 0
 
     def request(self, messages: Sequence[bytearray], ignore: frozenset[int] = frozenset()) -> None:
-        """Send all in one go, in order. Raises DataPlaneError with the first errno that is not in `ignore`."""
-        if not messages:
-            return
+        """Send all, in order. Raises DataPlaneError with the first errno that is not in `ignore`."""
+        failures: list[int] = []
+        try:
+            for start in range(0, len(messages), AT_ONCE):
+                failures += self._outcome(messages[start : start + AT_ONCE])
+        except OSError as error:
+            raise DataPlaneError(f"the kernel does not take a route change: {error.strerror}") from error
+        if failed := [errno for errno in failures if errno and errno not in ignore]:
+            raise DataPlaneError(f"the kernel refused a route change: {os.strerror(failed[0])}")
+
+    def _outcome(self, messages: Sequence[bytearray]) -> list[int]:
+        """Send these in one go; the errno of each, as they are acknowledged."""
         awaited = set()
         for message in messages:
             self._sequence = (self._sequence + 1) & 0xFFFFFFFF
             awaited.add(self._sequence)
             HEADER.pack_into(message, 0, len(message), *HEADER.unpack_from(message)[1:3], self._sequence, 0)
         self._socket.send(b"".join(messages))
-        failure = 0
+        outcome: list[int] = []
         while awaited:
             data = self._socket.recv(1 << 16)
             offset = 0
@@ -79,12 +89,9 @@ class RouteSocket:
                 length, kind, _flags, sequence, _port = HEADER.unpack_from(data, offset)
                 if kind == NLMSG_ERROR and sequence in awaited:
                     awaited.remove(sequence)
-                    errno = -ERROR.unpack_from(data, offset + HEADER.size)[0]
-                    if errno and errno not in ignore:
-                        failure = failure or errno
+                    outcome.append(-ERROR.unpack_from(data, offset + HEADER.size)[0])
                 offset += (length + 3) & ~3
-        if failure:
-            raise DataPlaneError(f"the kernel refused a route change: {os.strerror(failure)}")
+        return outcome
 
     def close(self) -> None:
         self._socket.close()
