@@ -23,7 +23,9 @@ class Assignment:
         self._count = lma.prefix_count
         self._max_bindings = lma.max_bindings
         self._max_sessions = lma.max_sessions_per_mobile_node
-        self.pool.reserve(prefix for node in config.mobile_node for prefix in node.prefixes)
+        for prefix in self.pool.reserve(prefix for node in config.mobile_node for prefix in node.prefixes):
+            if session := self._cache.owner(prefix):
+                self.pool.adopt(prefix, session.mn_id)
 
     def assign(
         self, mn_id: MnId, node: MobileNode, requested: tuple[IPv6Network, ...]

@@ -115,11 +115,10 @@ def access_technology(request: Request, _domain: Domain, _cache: BindingCache) -
     return Status.MISSING_ACCESS_TECH_TYPE_OPTION if request.pbu.access_technology is None else None
 
 
+ADMINISTRATIVE: tuple[Check, ...] = (mag_authorized, mobile_node_known, mobile_node_entitled)
 CHECKS: tuple[Check, ...] = (
     mn_identifier,
-    mag_authorized,
-    mobile_node_known,
-    mobile_node_entitled,
+    *ADMINISTRATIVE,
     in_order,
     home_network_prefix,
     handoff_indicator,
@@ -139,9 +138,9 @@ def is_newer(sequence: int, last: int) -> bool:
     return 0 < (sequence - last) % SEQUENCE_SPACE < SEQUENCE_SPACE // 2
 
 
-def verdict(request: Request, domain: Domain, cache: BindingCache) -> Status | None:
+def verdict(request: Request, domain: Domain, cache: BindingCache, checks: tuple[Check, ...] = CHECKS) -> Status | None:
     """The first refusal, or None."""
-    for check in CHECKS:
+    for check in checks:
         if (status := check(request, domain, cache)) is not None:
             return status
     return None

@@ -23,12 +23,16 @@ class HnpPool:
         self._last: dict[MnId, dict[IPv6Network, None]] = {}  # the same by MN
         self._given: dict[IPv6Network, MnId] = {}
 
-    def reserve(self, prefixes: Iterable[IPv6Network]) -> None:
-        """These are given to nobody from now on, those that were reserved before may be; who has one keeps it."""
-        self._reserved = frozenset(prefixes)
+    def reserve(self, prefixes: Iterable[IPv6Network]) -> frozenset[IPv6Network]:
+        """These are given to nobody from now on, and who has one keeps it; those that were reserved and are no more.
+
+        Whoever has one of those still is to be told by `adopt`.
+        """
+        before, self._reserved = self._reserved, frozenset(prefixes)
         for prefix in self._reserved & self.returned.keys():
             self._forget(prefix)
         self._fresh = self._unused()
+        return before - self._reserved
 
     def allocate(self, owner: MnId, count: int = 1) -> tuple[IPv6Network, ...]:
         """Up to so many: what this MN had last, else what nobody has; fewer when no more are left."""
@@ -54,7 +58,7 @@ class HnpPool:
             self._return(prefix, owner)
 
     def adopt(self, prefix: IPv6Network, owner: MnId) -> None:
-        """In an earlier life it was given to this MN."""
+        """In an earlier life, or by another configuration, it was given to this MN."""
         if self.is_ours(prefix):
             self._given[prefix] = owner
 

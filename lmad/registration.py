@@ -6,6 +6,7 @@ The checks and the lookup decide what kind of request it is; the four handlers b
 
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address
+from math import inf
 
 from common.actions import Action, Forward, Note, Send
 from common.errors import DataPlaneError
@@ -14,7 +15,7 @@ from common.heartbeat import Heartbeats
 from common.mh.messages import Message, ProxyBindingUpdate, Status, Timestamp
 from lmad import answers
 from lmad.binding_cache import BindingCacheEntry, State
-from lmad.checks import Domain, Refusal, Request, last_sequence, verdict
+from lmad.checks import ADMINISTRATIVE, Domain, Refusal, Request, last_sequence, verdict
 from lmad.config import Lma
 from lmad.handover.pmipv6 import Pmipv6
 from lmad.lookup import Found, Unsure, find_session
@@ -134,12 +135,17 @@ class Registration:
         """Something was heard of the session that a request waits for, or the wait is over."""
         request = parked.request
         found = find_session(request.pbu, request.coa, self._cache)
-        if not isinstance(found, Unsure):
+        status = verdict(request, self.domain, self._cache, ADMINISTRATIVE)
+        if status is not None:  # the configuration is another by now
+            yield from self._refused(request, Refusal.of(status))
+        elif not isinstance(found, Unsure):
             yield from self._decide(request, found, now)
         elif parked.until <= now:
             yield from self._initial_registration(request, now)
         else:
             self._waiting.park_again(parked)
+            if parked.until == inf:  # who was asked may not be who can tell, or was asked something else
+                yield from self._revoking.ask(found.session, now)
 
     def _initial_registration(self, request: Request, now: float) -> Iterator[Action]:
         """Section 5.3.2."""

@@ -199,7 +199,7 @@ class Revoking:
                 del self._in_progress[key]
         for bce in self._still_there(subject):
             match subject.purpose:
-                case Purpose.END:
+                case Purpose.END if _gone(status) or bce.registered_at <= found.begun:  # else it is a new one
                     yield from self._end(bce)
                     yield Note("revoked", bce.mn_id, subject.mag)
                 case Purpose.VERIFY if _gone(status) and bce.registered_at <= found.begun:
@@ -210,6 +210,9 @@ class Revoking:
                     self._waiting.deny(bce.mn_id, now)
                 case Purpose.MOVED:
                     self._waiting.fall_back(bce.mn_id)
+        for entry in map(self._cache.session, subject.keys):
+            if entry:  # nobody is being asked about it any more: who waits for that is to ask again
+                self._waiting.ripen(entry.mn_id)
 
     def _still_there(self, subject: Revoked) -> Iterable[BindingCacheEntry]:
         """The sessions that are registered by that MAG still: what has moved on is no more concerned."""

@@ -8,7 +8,8 @@ import pytest
 
 from common.actions import Note, Send
 from common.errors import DataPlaneError
-from common.mh.messages import HandoffIndicator, Heartbeat, Status
+from common.mh.bodies import body_of
+from common.mh.messages import FastProxyBindingUpdate, HandoffIndicator, Heartbeat, Status
 from common.reload import Reloading, differences
 from lmad.config import RELOADABLE as LMAD_RELOADABLE
 from lmad.config import LmadConfig, load_config
@@ -135,6 +136,22 @@ def test_an_anchor_follows() -> None:
     assert gone.status is Status.MAG_NOT_AUTHORIZED_FOR_PROXY_REG
 
 
+def test_a_prefix_that_is_a_subscribers_no_more_is_given_to_nobody_else_while_it_is_in_use() -> None:
+    wanted = lma_config(mags=2, mns=2)
+    own = IPv6Network("2001:db8:1000::/64")  # the first one of the pool
+    fixed = msgspec.structs.replace(wanted.mobile_node[0], prefixes=(own,))
+    lma = LocalMobilityAnchor(msgspec.structs.replace(wanted, mobile_node=(fixed, *wanted.mobile_node[1:])), utc)
+    assert answer(lma.receive(PMAG, pbu(0.0), 0.0)).hnps == (own,)
+    lma.follow(wanted, 0.5)
+    other = answer(lma.receive(PMAG, pbu(1.0, mn_id=mn_id(2), mn_ll_id=mac(2)), 1.0))
+    assert other.hnps == (IPv6Network("2001:db8:1000:1::/64"),)
+    assert answer(lma.receive(NMAG, pbu(1.1), 1.1)).hnps == (own,)
+    # From now on it is a prefix of the pool like any other: nobody's, and the MN's again if it comes soon.
+    lma.expire(400.0)
+    assert len(lma.binding_cache) == 0
+    assert answer(lma.receive(PMAG, pbu(400.1), 400.1)).hnps == (own,)
+
+
 def test_a_gateway_follows() -> None:
     """Whose profile went is de-registered, whose came is served."""
     mag = MobileAccessGateway(mag_config(1, mns=2), utc, sequence=0)
@@ -189,6 +206,15 @@ def test_an_anchor_follows_its_limits() -> None:
     assert len(answer(lma.receive(PMAG, pbu(0.3, **other), 0.3)).hnps) == 2
     more = pbu(0.4, mn_ll_id=mac(7), handoff_indicator=HandoffIndicator.NEW_INTERFACE)
     assert answer(lma.receive(PMAG, more, 0.4)).status is Status.INSUFFICIENT_RESOURCES
+
+
+def test_a_fast_pbu_follows_the_limit_of_lifetimes() -> None:
+    lma = LocalMobilityAnchor(lma_config(mags=2, mns=1, scheme="fast-handover"), utc)
+    [hnp] = answer(lma.receive(PMAG, pbu(0.0), 0.0)).hnps
+    lma.follow(lma_config(mags=2, mns=1, scheme="fast-handover", max_lifetime=120), 0.1)
+    lma.receive(PMAG, FastProxyBindingUpdate(**body_of(pbu(1.0, hnps=(hnp,), sequence=2)), nmag=NMAG), 1.0)
+    [bce] = lma.binding_cache
+    assert (bce.proxy_coa, bce.lifetime) == (NMAG, 120)
 
 
 def test_a_gateway_follows_its_timers() -> None:

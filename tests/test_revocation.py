@@ -9,11 +9,14 @@ from common.actions import Action, Forward, Note, Send
 from common.mh.messages import (
     BindingRevocationAck,
     BindingRevocationIndication,
+    ContextData,
+    Feature,
     HandoffIndicator,
     RevocationFlag,
     RevocationStatus,
     RevocationTrigger,
     Status,
+    UpdateFlag,
 )
 from common.revocation import SEQUENCE_SPACE, Outstanding, Revocations
 from lmad.config import LmadConfig, Mag
@@ -193,3 +196,23 @@ def test_mag_revokes_all_of_its_own(source: object, changes: dict[str, object], 
 def test_stranger_revokes_nothing() -> None:
     lma = anchor()
     assert lma.receive(PMAG + 1, BRI, 1.0) == [Note("unauthorized-source", peer=PMAG + 1, detail="BRI")]
+
+
+@pytest.mark.parametrize(("status", "left"), [(None, 1), (RevocationStatus.SUCCESS, 0)])
+def test_session_that_began_after_the_operators_word_ends_by_its_mags_only(
+    status: RevocationStatus | None, left: int
+) -> None:
+    """A CCE is ended at once. Of both MAGs nothing is heard, but the MN comes to nMAG, under its prefix."""
+    lma = LocalMobilityAnchor(lma_config(scheme="context-reflector"), utc)
+    lma.receive(PMAG, pbu(0.0), 0.0)
+    nmag = ContextData(Feature.NMAG_ADDRESS, NMAG.packed)
+    flags = UpdateFlag.ACKNOWLEDGE | UpdateFlag.PROXY | UpdateFlag.CONTEXT
+    lma.receive(PMAG, pbu(1.0, lifetime=0, hnps=(HNP,), flags=flags, contexts=(nmag,)), 1.0)
+    _to_pmag, to_nmag = indications(lma.revoke(MN, 1.1))
+    assert len(lma.binding_cache) == 0
+    assert answer(lma.receive(NMAG, pbu(1.2, hnps=(HNP,)), 1.2)).hnps == (HNP,)
+    if status is not None:
+        lma.receive(NMAG, bra(to_nmag, status), 1.3)
+    while (moment := lma.deadline()) is not None and moment < 20.0:
+        lma.expire(moment)
+    assert len(lma.binding_cache) == left

@@ -70,8 +70,11 @@ class FastHandover(Pmipv6):
 
     def __init__(self, config: LmadConfig) -> None:
         super().__init__(config)
-        self._max_lifetime = config.lma.max_lifetime
         self._lacking: Recorded[IPv6Address, bool] = Recorded()
+
+    def follow(self, config: LmadConfig) -> None:
+        super().follow(config)
+        self._max_lifetime = config.lma.max_lifetime
 
     def tables(self) -> tuple[Table[Any, Any], ...]:
         return (Table("lacks-fast-handover", self._lacking, IPv6Address, bool),)
