@@ -68,7 +68,7 @@ class Effects:
         """Carry them out in order; what of it is worth noting."""
         if self._persistence:
             self._persistence.save()  # before anything is done that follows from it
-            self.tell_of_the_store()
+            self.tell_of_files()
         notes: list[Note] = []
         failed: list[Note] = []
         for action in actions:
@@ -127,9 +127,11 @@ class Effects:
         if note.logged:
             self._log.note(note, time.monotonic())
 
-    def tell_of_the_store(self) -> None:
-        while self._persistence and self._persistence.notes:
-            self.note(self._persistence.notes.popleft())
+    def tell_of_files(self) -> None:
+        """Store and journal, should they begin to fail, or be as they should again."""
+        for notes in [self._journal.notes, *([self._persistence.notes] if self._persistence else [])]:
+            while notes:
+                self.note(notes.popleft())
 
     def attempt(self, step: Callable[[], None]) -> None:
         """A step that no answer depends on: when the kernel refuses it, that is noted."""

@@ -55,6 +55,10 @@ EVENTS = {
         ERROR, Kind.FAILED, "the state directory's disk is full, or failed: served as before, but a restart forgets"
     ),
     "state-stored-again": Event(WARNING, Kind.DONE, "the state directory can be written again, and has all"),
+    "journal-not-written": Event(
+        ERROR, Kind.FAILED, "the journal's disk is full, or failed: served as before, but lines are missing from now on"
+    ),
+    "journal-written-again": Event(WARNING, Kind.DONE, "the journal can be written again; so many lines are missing"),
     "send-failed": Event(WARNING, Kind.FAILED, "a message could not be sent: no route, or it does not fit its format"),
     "socket-error": Event(INFO, Kind.DONE, "the network reported an ICMP error about a message of ours"),
     "revocation-refused-*": Event(

@@ -1,16 +1,19 @@
 """What happened: events and messages, each with its moment, for a file and for whoever listens.
 
 In the file it is one JSON line each, with nanoseconds of CLOCK_REALTIME. The moment is taken at once, the line is
-written when the daemon has time: nothing on the packet path waits for a file.
+written when the daemon has time: nothing on the packet path waits for a file, and none that cannot be written ends a
+service.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
+from common.actions import Note
 from common.mh.messages import Message
 
 FLUSH_AT = 256  # lines
@@ -18,11 +21,16 @@ Listener = Callable[[str, Message | None, dict[str, object]], None]  # event, th
 
 
 class Journal:
-    """Appends to a file, if it has a path, and tells `listeners`."""
+    """Appends to a file, if it has a path, and tells `listeners`.
+
+    `notes` are what is to be said, once lines begin to be missing and once that is over, until somebody has taken them.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.listeners: list[Listener] = []
-        self._file: IO[bytes] | None = path.open("ab") if path else None
+        self.notes: deque[Note] = deque()
+        self._file: IO[bytes] | None = path.open("ab", buffering=0) if path else None
+        self._missing = 0  # lines
         self._entries: list[tuple[int, str, Message | None, dict[str, object]]] = []
 
     @property
@@ -40,14 +48,32 @@ class Journal:
 
     def flush(self) -> None:
         if self._file and self._entries:
-            for t_ns, event, message, fields in self._entries:
-                said = {name: str(value) for name, value in fields.items() if value is not None}
-                name = {"message": message.name} if message else {}
-                self._file.write(msgspec.json.encode({"t_ns": t_ns, "event": event, **name, **said}) + b"\n")
-            self._file.flush()
-            self._entries.clear()
+            entries, self._entries = self._entries, []
+            try:
+                _write(self._file, (b"\n" if self._missing else b"") + b"".join(map(_line, entries)))
+            except OSError as error:
+                if not self._missing:
+                    self.notes.append(Note("journal-not-written", detail=str(error)))
+                self._missing += len(entries)
+            else:
+                if self._missing:
+                    self.notes.append(Note("journal-written-again", detail=f"{self._missing} lines are missing"))
+                self._missing = 0
 
     def close(self) -> None:
         if self._file:
             self.flush()
             self._file.close()
+
+
+def _line(entry: tuple[int, str, Message | None, dict[str, object]]) -> bytes:
+    t_ns, event, message, fields = entry
+    said = {name: str(value) for name, value in fields.items() if value is not None}
+    name = {"message": message.name} if message else {}
+    return msgspec.json.encode({"t_ns": t_ns, "event": event, **name, **said}) + b"\n"
+
+
+def _write(file: IO[bytes], octets: bytes) -> None:
+    """All of them: a disk with room for some takes these first. Raises OSError."""
+    while octets:
+        octets = octets[file.write(octets) :]

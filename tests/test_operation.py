@@ -1,6 +1,7 @@
 """What an operator has of a running daemon: a trace, the control socket's door, the watchdog's word, its log."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -18,8 +19,9 @@ from common.actions import Note
 from common.control import CommandError, ControlServer, ask, follow, may_command
 from common.daemon import utc, watchdog_interval
 from common.errors import StoreError
+from common.journal import FLUSH_AT
 from common.mh.codec import decode, encode
-from common.mh.messages import ProxyBindingUpdate, Status
+from common.mh.messages import Heartbeat, ProxyBindingUpdate, Status
 from common.persistence import Persistence
 from common.records import Change
 from common.store import MemoryStore
@@ -155,6 +157,28 @@ def test_a_disk_that_is_full_is_told_of_and_the_service_goes_on() -> None:
 
         asyncio.run(serving(anchor, drive))
     assert all(decode(data).status == Status.ACCEPTED for data, _ in wire.sent)  # type: ignore[union-attr]
+
+
+def test_a_journal_that_cannot_be_written_ends_no_service(tmp_path: Path) -> None:
+    """Far more lines than are kept for later; then there is room again, and what is written are whole lines."""
+    path = tmp_path / "journal"
+    path.symlink_to("/dev/full")
+    with shell(LocalMobilityAnchor(lma_config(), utc), path) as (anchor, wire, _):
+
+        def drive() -> None:
+            for number in range(2 * FLUSH_AT):
+                wire.put(encode(Heartbeat(sequence=number)), PMAG)
+                until(lambda number=number: len(wire.sent) == number + 1)  # type: ignore[misc]
+            until(lambda: anchor.effects.events["journal-not-written"] == 1)
+            anchor.journal._file = (tmp_path / "room").open("wb", buffering=0)
+            wire.put(encode(Heartbeat(sequence=0)), PMAG)
+            until(lambda: anchor.effects.events["journal-written-again"] == 1)
+
+        asyncio.run(serving(anchor, drive))
+        anchor.journal.close()
+    assert anchor.effects.events["journal-not-written"] == 1
+    rows = [json.loads(line) for line in (tmp_path / "room").read_text().splitlines() if line]
+    assert {"received", "sent"} <= {row["event"] for row in rows}
 
 
 def test_the_watchdog_hears_from_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
