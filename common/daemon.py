@@ -115,8 +115,12 @@ class Shell:
         self.effects.perform(actions)
         self._arm()
 
+    def meet(self, peers: Iterable[IPv6Address]) -> None:
+        """Be able to hear these peers, too. Raises ConfigError, and then nothing has changed."""
+        self._mh.meet(peers)
+
     def reach(self, peers: Iterable[IPv6Address]) -> None:
-        """Hear these peers from now on, and nobody else but as a stranger. Raises ConfigError."""
+        """Hear these peers from now on, whom it has met, and nobody else but as a stranger."""
         peers, loop = tuple(peers), asyncio.get_running_loop()
         for gone in self._mh.without(peers):
             loop.remove_reader(gone)

@@ -55,6 +55,7 @@ def run(path: Path, config: LmadConfig) -> None:
 
             def follow(wanted: LmadConfig) -> None:
                 reached = [mag.address for mag in wanted.mag]
+                shell.meet(reached)
                 data_plane.reach(reached)
                 shell.reach(reached)
                 core.follow(wanted, time.monotonic())

@@ -129,6 +129,7 @@ async def _serve(
     def follow(wanted: MagdConfig) -> None:
         if new := set(wanted.lmas) - set(config.lmas):
             raise ConfigError(f"not without a restart: a tunnel to {min(new)}")
+        shell.meet(wanted.guard.peers)
         data_plane.reach(wanted.lmas, wanted.guard.peers)
         shell.reach(wanted.guard.peers)
         shell.feed(core.follow(wanted, time.monotonic()))

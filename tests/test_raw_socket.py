@@ -12,6 +12,7 @@ import pytest
 
 from common.dataplane.guard import STRANGERS_MARK
 from common.errors import ConfigError
+from common.mh import raw_socket
 from common.mh.codec import decode, encode
 from common.mh.messages import Heartbeat
 from common.mh.raw_socket import IPPROTO_MH, MAX_AGE, RECEIVE_BUFFER, SO_TIMESTAMPNS, MhSockets, receive
@@ -88,6 +89,28 @@ def test_each_peer_has_a_socket_and_all_strangers_have_one() -> None:
         sockets.follow([HERE])
         say(3)
         assert [heard(each) for each in sockets.sockets()] == [[], [3]]
+
+
+@needs_root
+def test_peers_that_cannot_all_be_heard_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when there are more of them than a process may have descriptors."""
+    real, made = raw_socket._open, list[socket.socket]()
+
+    def open_one(local: IPv6Address) -> socket.socket:
+        if made:
+            raise ConfigError("a socket for signalling: Too many open files")
+        made.append(real(local))
+        return made[0]
+
+    with MhSockets(HERE, [HERE]) as sockets:
+        before = sockets.sockets()
+        monkeypatch.setattr(raw_socket, "_open", open_one)
+        with pytest.raises(ConfigError, match="Too many open files"):
+            sockets.follow([ELSEWHERE, IPv6Address("2001:db8::a")])
+        assert sockets.sockets() == before
+        assert made[0].fileno() == -1
+        say(1)
+        assert [heard(each) for each in before] == [[], [1]]
 
 
 @needs_root

@@ -65,16 +65,27 @@ class MhSockets:
         wanted = frozenset(peers)
         return [each for peer, each in self._of.items() if peer not in wanted]
 
+    def meet(self, peers: Iterable[IPv6Address]) -> None:
+        """These are peers, too. Raises ConfigError, and then nothing has changed."""
+        made: dict[IPv6Address, socket.socket] = {}
+        try:
+            for peer in dict.fromkeys(peers):
+                if peer not in self._of:
+                    made[peer] = _connected(self._local, peer)
+        except BaseException:
+            for each in made.values():
+                each.close()
+            raise
+        self._of |= made
+
     def follow(self, peers: Iterable[IPv6Address]) -> None:
-        """These are the peers from now on. Raises ConfigError."""
+        """These are the peers from now on. Raises ConfigError, and then nothing has changed."""
         wanted = dict.fromkeys(peers)
+        self.meet(wanted)
         for peer in [peer for peer in self._of if peer not in wanted]:
             gone = self._of.pop(peer)
             self._closed += unread(gone)
             gone.close()
-        for peer in wanted:
-            if peer not in self._of:
-                self._of[peer] = _connected(self._local, peer)
 
     def sendto(self, data: bytes, address: tuple[str, int]) -> None:
         """Raises OSError."""
