@@ -112,8 +112,8 @@ class Shell:
 
     def feed(self, actions: Sequence[Action]) -> None:
         """Carry out what the core said, then wait for its next deadline."""
-        self.effects.perform(actions)
-        self._arm()
+        with self._in_time():
+            self.effects.perform(actions)
 
     def meet(self, peers: Iterable[IPv6Address]) -> None:
         """Be able to hear these peers, too. Raises ConfigError, and then nothing has changed."""
@@ -131,18 +131,18 @@ class Shell:
     def receive(self, mh: socket.socket) -> None:
         """Some of what a peer has said; its other words wait for its next turn, so one that floods delays itself."""
         end = time.monotonic() + TURN
-        while True:
-            try:
-                data, source, came_at = receive(mh)
-            except BlockingIOError:
-                break
-            except OSError as error:  # an ICMP error about something we sent
-                self.effects.note(Note("socket-error", detail=str(error)))
-            else:
-                self._received(data, source, came_at)
-            if time.monotonic() >= end:
-                break
-        self._arm()
+        with self._in_time():
+            while True:
+                try:
+                    data, source, came_at = receive(mh)
+                except BlockingIOError:
+                    break
+                except OSError as error:  # an ICMP error about something we sent
+                    self.effects.note(Note("socket-error", detail=str(error)))
+                else:
+                    self._received(data, source, came_at)
+                if time.monotonic() >= end:
+                    break
 
     def _received(self, data: bytes, source: IPv6Address, came_at: float) -> None:
         try:
@@ -161,8 +161,16 @@ class Shell:
             self.effects.messages["received", message.name, outcome.value] += 1
 
     def _data_plane_readable(self, read: Callable[[], None]) -> None:
-        self.effects.attempt(read)
-        self._arm()
+        with self._in_time():
+            self.effects.attempt(read)
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Whatever comes of this, an error of ours included, the next deadline is waited for."""
+        try:
+            yield
+        finally:
+            self._arm()
 
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
@@ -179,8 +187,9 @@ class Shell:
 
     def _expired(self) -> None:
         now = time.monotonic()
-        self.effects.attempt(lambda: self.data_plane.expire(now))
-        self.feed(self.core.expire(now))
+        with self._in_time():
+            self.effects.attempt(lambda: self.data_plane.expire(now))
+            self.effects.perform(self.core.expire(now))
 
     def _hung_up(self, reload: Callable[[], Note]) -> None:
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")

@@ -109,3 +109,31 @@ def test_who_is_no_peer_any_more_is_not_read() -> None:
         other.close()
     assert core.heard == [OTHER]
     assert wires.gone == [former]
+
+
+class Faulty(Listener):
+    """Of its deadlines the first one leads to an error of the program's."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self._moments = [time.monotonic(), time.monotonic() + 0.01]
+
+    def deadline(self) -> float | None:
+        return self._moments[0] if self._moments else None
+
+    def expire(self, _now: float) -> list[Action]:
+        self._moments.pop(0)
+        if self._moments:
+            raise KeyError("for the test")
+        self.done.set()
+        return []
+
+
+def test_an_error_of_the_programs_stops_no_timer() -> None:
+    core = Faulty()
+    with shell(core) as (daemon, _wire, _):
+
+        def wait() -> None:
+            assert core.done.wait(10)
+
+        asyncio.run(serving(daemon, wait))
