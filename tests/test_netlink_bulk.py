@@ -11,7 +11,7 @@ from common.dataplane.elements import Element, ElementSocket
 from common.dataplane.filter import Filter
 from common.dataplane.netlink import RouteSocket
 from common.errors import DataPlaneError
-from testbed.node import Node
+from testbed.lab.node import Node
 
 MANY = 5000
 PROTOCOL = 213
