@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import IPv6Address
+from itertools import pairwise
 
 import pytest
 
@@ -75,6 +76,21 @@ def test_a_deregistration_that_comes_after_the_nmags_pbu_loses_nothing(known: bo
     assert_nothing_wrong(domain)
     domain.run(20.0)
     assert_served_at(domain, 2)
+
+
+def test_back_where_it_left_before_the_lma_could_know_what_is_under_way_overtakes_what_was_given_back_once() -> None:
+    """Away for 50 ms, with an anchor 100 ms away: nothing is lost, and only there the order is not kept."""
+    domain = begin(known=True, rtt=0.2)
+    domain.traffic(0.002, until=4.0)
+    domain.run(2.0)
+    move(domain, 1)
+    domain.run(6.0)
+    assert not domain.lost
+    assert sorted(domain.downlink) == list(range(domain.downlink_sent))
+    assert domain.uplink == list(range(domain.uplink_sent))
+    [step_back] = [step for step in pairwise(domain.downlink) if step[1] < step[0]]
+    given_back = domain.downlink[domain.downlink.index(step_back[1]) :][:25]
+    assert given_back == list(range(step_back[1], step_back[1] + 25))
 
 
 @pytest.mark.parametrize("away", [2.002, 2.5])

@@ -43,6 +43,7 @@ def test_all_prefixes_of_an_mn_move_together_and_a_long_context_with_them() -> N
                 }
                 carried = {each["mn_id"]: each["opaque"] for each in lab.show(mag, "contexts")}
                 assert carried == {mn_id: [as_shown(mn_id)] for mn_id in ids.values()}
+                assert lab.counters(mag)["context-expired"] == 0
             traffic.drain()
             reports = traffic.reports()
         for mn, of_mn in addresses.items():
