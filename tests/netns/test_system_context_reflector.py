@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from testbed.visit import LabSpec
+from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, eventually
 from tests.netns.test_system_kills import installed, settled, wanted
 from tests.netns.traffic import INTERVAL_S, Traffic
