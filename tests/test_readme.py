@@ -78,3 +78,10 @@ def test_paths_exist() -> None:
     for path in (*linked, *quoted):
         found = (REPOSITORY / path).exists() or list(REPOSITORY.glob(f"*/{path}"))
         assert found or "*" in path, path
+
+
+def test_files_of_the_documents_exist() -> None:
+    named = set(re.findall(r"\b(?:common|lmad|magd|testbed|tests|docs|systemd)/[\w./-]+\.[a-z]+\b", DOCUMENTS))
+    assert len(named) > 30
+    example = {"lmad/handover/linger.py", "magd/handover/linger.py", "tests/test_linger.py"}  # docs/schemes.md
+    assert sorted(path for path in named - example if not (REPOSITORY / path).exists()) == []
