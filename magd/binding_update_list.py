@@ -63,6 +63,7 @@ TRANSITIONS: dict[State | None, frozenset[State | None]] = {
     State.FORWARDED: frozenset({State.FORWARDED, State.REGISTERING, State.DEREGISTERING, State.AWAITED, None}),
 }
 SERVED = frozenset({State.REGISTERED, State.REFRESHING})
+GONE = frozenset({State.DEREGISTERING, State.LEFT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

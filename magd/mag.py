@@ -16,7 +16,7 @@ from common.errors import DataPlaneError
 from common.mh.messages import HandoffIndicator, Message, MnId, ProxyBindingAck, ProxyBindingUpdate
 from magd.acknowledgement import answers, consequences
 from magd.anchors import Anchors
-from magd.binding_update_list import SERVED, BindingUpdateListEntry, State, unserved
+from magd.binding_update_list import GONE, SERVED, BindingUpdateListEntry, State, unserved
 from magd.config import MagdConfig
 from magd.handover import SCHEMES
 from magd.handover.pmipv6 import Pmipv6
@@ -196,8 +196,12 @@ class MobileAccessGateway:
             return [note]
         if entry.state is State.AWAITED:
             return [note, *self.sessions.remove(entry), *self._scheme.unprepared(entry)]
+        # One that has left and was de-registered has nothing more to take back.
+        farewell = [] if entry.state in GONE else self.sessions.farewell(entry, entry.hnps, now)
+        if not entry.present:
+            return [note, *self.sessions.remove(entry), *farewell]
         self.binding_update_list.store(replace(unserved(entry, State.REFUSED), hnps=(), handover=None))
-        return [note, Forward(entry.mn_id, entry.hnps, None), *self.sessions.farewell(entry, entry.hnps, now)]
+        return [note, Forward(entry.mn_id, entry.hnps, None), *farewell]
 
     def _acknowledged(
         self, source: IPv6Address, pba: ProxyBindingAck, entry: BindingUpdateListEntry | None, now: float

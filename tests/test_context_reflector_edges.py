@@ -185,3 +185,18 @@ def test_a_mag_that_answers_a_cr_with_a_binding_error_gets_none_again(downlink: 
     move(domain, 2)
     domain.run(domain.now + 5.0)
     assert domain.downlink[-domain.downlink_sent :] == list(range(domain.downlink_sent))
+
+
+def test_a_path_that_is_refused_for_an_mn_that_left_early_leaves_nothing_behind() -> None:
+    """It left before its registration was answered: the path is only for what goes back."""
+    domain = PacketDomain.make(2, scheme="context-reflector", neighbours_known=True)
+    domain.kernel_refuses = lambda node, forward: node == PMAG and forward.forwarding is not None
+    domain.arrive(1)
+    domain.run(0.001)
+    domain.leave()
+    domain.run(0.02)
+    assert "data-plane-refused" in domain.notes()
+    assert not domain.mags[PMAG].binding_update_list
+    assert [message.name for message in domain.sent(ProxyBindingUpdate)] == ["PBU", "PBU-dereg"]
+    domain.run(30.0)
+    assert not domain.lma.binding_cache.of(MN)

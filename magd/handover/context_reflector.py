@@ -25,14 +25,12 @@ from common.mh.messages import (
     Status,
     UpdateFlag,
 )
-from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, Request, State, Step, unserved
+from magd.binding_update_list import GONE, SERVED, BindingUpdateListEntry, Removal, Request, State, Step, unserved
 from magd.config import MagdConfig
 from magd.context import SCHEME_FEATURES
 from magd.context.transfer import carried, configured, restored, with_part
 from magd.handover.pmipv6 import Pmipv6
 from magd.profiles import Profiles
-
-GONE = frozenset({State.DEREGISTERING, State.LEFT})
 
 
 class ContextReflector(Pmipv6):

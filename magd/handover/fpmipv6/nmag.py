@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from common.actions import Note, Send
+from common.contexts import DEFAULT_LIMITS
 from common.mh.messages import (
     ContextRequest,
     HandoffIndicator,
@@ -139,7 +140,8 @@ class NewMag:
         steps: list[Step] = []
         first = handover.part == 0
         entry = replace(entry, parts=with_part(entry.parts, handover.part, hack.contexts))
-        if hack.code is HandoverAckCode.CONTEXT_TRANSFER_ACCEPTED and handover.peer:
+        more = hack.code is HandoverAckCode.CONTEXT_TRANSFER_ACCEPTED and hack.contexts
+        if more and handover.peer and handover.part + 1 < DEFAULT_LIMITS.parts:
             # Section 6.1.2: there is more.
             request = ContextRequest(self._context_option, bytes((handover.part + 1,)))
             hi = HandoverInitiate(
