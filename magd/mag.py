@@ -89,11 +89,13 @@ class MobileAccessGateway:
             return [self._stranger(ll_id.hex(":"), interface)]
         actions = self.heard(interface, ll_id, source, now)
         entry = self.binding_update_list.get(profile.mn_id, profile.ll_id)
-        if entry and entry.state in SERVED and entry.interface == interface:
+        # Where no carrier tells who comes, this does, also of one that was thought to be here all the time.
+        anew = attach and not self._carrier_tells(interface)
+        if entry and entry.state in SERVED and entry.interface == interface and not anew:
             return [*actions, self.sessions.advertisement(entry)]
         if entry and entry.state in (State.REGISTERING, State.REFUSED) and entry.interface == interface:
             return actions  # 6.9.2: answered once registered
-        return [*actions, *self._moves.attached(profile, interface, now)] if attach else actions
+        return [*actions, *self._moves.attached(profile, interface, now, anew=anew)] if attach else actions
 
     def heard(self, interface: str, ll_id: bytes, address: IPv6Address | None, now: float) -> list[Action]:
         """An MN said something on an access link: it is there (section 6.13)."""
@@ -115,7 +117,7 @@ class MobileAccessGateway:
             return [self._stranger(mn_id, interface)]
         if previous_mag:
             self._moves.previous_mags[mn_id] = previous_mag
-        return list(self._moves.attached(profile, interface, now))
+        return list(self._moves.attached(profile, interface, now, anew=True))
 
     def expected(self, mn_id: MnId, previous_mag: IPv6Address) -> list[Action]:
         """Should the MN come, it comes from that MAG: what a link layer may tell ahead of its carrier."""
@@ -297,6 +299,10 @@ class MobileAccessGateway:
             return source == entry.lma
         profile = self.profiles.of(mn_id) if mn_id else None
         return source == profile.lma if profile else source in self._lmas
+
+    def _carrier_tells(self, interface: str) -> bool:
+        """Whether the carrier of this access link is its only MN's."""
+        return "link" in self._mag.attachment and self.profiles.on_link(interface) is not None
 
     def _stranger(self, who: object, interface: str) -> Note:
         new = self.profiles.is_new_stranger(who, interface)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv6Address
+from math import inf
 
 from common.actions import Action, Note
 from common.mh.messages import HandoffIndicator, MnId
-from magd.binding_update_list import SERVED, BindingUpdateListEntry, State, unserved
+from magd.binding_update_list import GONE, SERVED, BindingUpdateListEntry, State, unserved
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6
 from magd.profiles import Profile
@@ -26,17 +27,23 @@ class Moves:
         """Go on by another configuration."""
         self._lifetime = config.mag.lifetime
 
-    def attached(self, profile: Profile, interface: str, now: float) -> Iterator[Action]:
+    def attached(self, profile: Profile, interface: str, now: float, *, anew: bool = False) -> Iterator[Action]:
+        """`anew`: it has come in this moment, and may have been elsewhere before, whatever is known of it here."""
         mn_id = profile.mn_id
         entry = self._sessions.list.get(mn_id, profile.ll_id)
         if entry and entry.state in SERVED:
-            if entry.interface != interface:  # another access link of this MAG: nothing that the LMA need know
-                yield from self._sessions.store(entry, replace(entry, interface=interface, probe=None))
-            yield self._sessions.advertisement(entry)
+            here = replace(entry, interface=interface, probe=None)
+            if entry.interface != interface:  # another access link of this MAG
+                yield from self._sessions.store(entry, here)
+            if anew and not entry.halted:
+                refreshing = replace(here, state=State.REFRESHING, refresh_at=inf)
+                yield from self._sessions.request(here, refreshing, self._lifetime, HandoffIndicator.UNKNOWN, now)
+            yield self._sessions.advertisement(here)
             return
         if entry and entry.state is State.REGISTERING and entry.interface == interface:
             return
-        if entry and entry.state is State.FORWARDED and entry.present and entry.interface == interface:
+        announced = GONE | {State.FORWARDED}
+        if entry and entry.state in announced and entry.present and entry.interface == interface and not anew:
             return  # it has not left yet
         yield Note("attached", mn_id, detail=interface)
         if profile.ll_id:

@@ -251,10 +251,21 @@ def test_kernel_that_refuses_ends_the_service_and_the_lma_hears_of_it(mag: Mobil
     assert state(mag) is State.REFUSED
 
 
-def test_another_link_of_the_same_mag_needs_no_signalling(registered: MobileAccessGateway) -> None:
+def test_another_link_of_the_same_mag_has_the_path_at_once(registered: MobileAccessGateway) -> None:
     actions = registered.attached(MN, "acc2", 1.0)
-    assert not sent(actions)
     assert actions[0] == Forward(MN, (HNP,), Forwarding(ToAccess("acc2", mac(1)), uplink_to=LMAA))
+    assert Advertise("acc2", mac(1), (HNP,), 300, 1460) in actions
+
+
+def test_who_is_said_to_have_come_is_registered_anew_and_served_meanwhile(registered: MobileAccessGateway) -> None:
+    """It may have been elsewhere and nobody said so here; a carrier that never went says nothing of the kind."""
+    actions = registered.attached(MN, "acc1", 1.0)
+    [pbu] = sent(actions)
+    assert (pbu.hnps, pbu.handoff_indicator, pbu.lifetime) == ((HNP,), HandoffIndicator.UNKNOWN, 3600)
+    assert not [action for action in actions if isinstance(action, Forward)]
+    registered.receive(LMAA, accepted(pbu), 1.01)
+    assert state(registered) is State.REGISTERED
+    assert registered.link_up("acc1", 2.0) == [Advertise("acc1", mac(1), (HNP,), 300, 1460)]
 
 
 def test_without_timestamps_the_sequence_number_alone_orders() -> None:
