@@ -134,7 +134,16 @@ def test_the_policy_profile_has_it_where_it_is_not_fixed() -> None:
     assert profile.restore(replace(entry, link_local=OTHER), without).link_local == OTHER
 
 
-@pytest.mark.parametrize("data", [b'{"link_local":7}', b'{"link_local":"x"}', b'{"link_local":"2001:db8::1"}', b"[]"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"link_local":"fe80::1%a b"}',
+        b'{"link_local":7}',
+        b'{"link_local":"x"}',
+        b'{"link_local":"2001:db8::1"}',
+        b"[]",
+    ],
+)
 def test_a_profile_with_another_address_is_none(data: bytes) -> None:
     entry = BindingUpdateListEntry(mn_id=mn_id(1), mn_ll_id=None, interface="", lma=LMAA)
     with pytest.raises(ValueError, match=r"profile|link-local|expected"):

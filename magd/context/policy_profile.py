@@ -32,7 +32,7 @@ class PolicyProfile:
         if not isinstance(mn_ll_id, str | None) or not isinstance(link_local, str | None):
             raise ValueError("not a policy profile")
         router = IPv6Address(link_local) if link_local else None
-        if router and not router.is_link_local:
+        if router and (not router.is_link_local or router.scope_id):
             raise ValueError("not a link-local address")
         # What this MAG's own configuration says of the MN goes before what another one said.
         mn_ll_id = entry.mn_ll_id or (bytes.fromhex(mn_ll_id) if mn_ll_id else None)
