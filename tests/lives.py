@@ -17,7 +17,7 @@ from lmad import adoption as lma_adoption
 from lmad.config import ContextReflector, LmadConfig
 from lmad.lma import LocalMobilityAnchor
 from magd import adoption as mag_adoption
-from magd.config import MagdConfig
+from magd.config import Fpmipv6, MagdConfig
 from magd.mag import MobileAccessGateway
 from tests.domain import LMAA, lma_config, mag_address, mag_config, utc
 from tests.packets import HNP, PacketDomain
@@ -52,7 +52,9 @@ class MortalDomain(PacketDomain):
         configs: dict[IPv6Address, LmadConfig | MagdConfig] = {LMAA: lma_config(mags, mns, reflector, scheme=scheme)}
         for number in range(1, mags + 1):
             neighbours = (mag_address(number % mags + 1),) if neighbours_known else ()
-            configs[mag_address(number)] = mag_config(number, mns, neighbours, scheme=scheme)
+            peers = tuple(mag_address(other) for other in range(1, mags + 1) if other != number)
+            fast = Fpmipv6(peers=peers)
+            configs[mag_address(number)] = mag_config(number, mns, neighbours, fpmipv6=fast, scheme=scheme)
         domain = cls(None, {}, scheme=scheme, configs=configs)  # type: ignore[arg-type]
         for node in configs:
             domain.stores[node] = MemoryStore()
