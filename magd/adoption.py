@@ -44,7 +44,7 @@ def adopt(
     same_scheme = loaded["about"].get("scheme") == config.mag.scheme
     for entry in loaded["binding-update"].values():
         on_a_link_of_ours = entry.interface in {"", *config.mag.access_interfaces}
-        known = on_a_link_of_ours and entry.lma in config.lmas and core.has_profile(entry.mn_id)
+        known = on_a_link_of_ours and entry.lma in config.lmas and core.has_profile(entry.mn_id, entry.mn_ll_id)
         if not known or entry.state is State.REFUSED or not (same_scheme or entry.state in OF_EVERY_SCHEME):
             continue  # one that was refused is asked for anew when its link has a carrier
         adopted = replace(entry, refresh_at=now) if entry.state in SERVED else entry

@@ -48,7 +48,8 @@ class MobileAccessGateway:
         Who has no profile any more is de-registered; whoever has got one is served once its link is reported up.
         """
         known = Profiles(config)
-        gone = [entry for entry in self.binding_update_list.values() if entry.present and not known.of(entry.mn_id)]
+        entries = self.binding_update_list.values()
+        gone = [entry for entry in entries if entry.present and not known.has(entry.mn_id, entry.mn_ll_id)]
         actions = [action for entry in gone for action in self._moves.detached(entry, now)]
         self._mag = config.mag
         self.numbering.timestamps = config.mag.timestamp_based_approach_in_use
@@ -63,8 +64,8 @@ class MobileAccessGateway:
     def scheme(self) -> Pmipv6:
         return self._scheme
 
-    def has_profile(self, mn_id: MnId) -> bool:
-        return self.profiles.of(mn_id) is not None
+    def has_profile(self, mn_id: MnId, ll_id: bytes | None) -> bool:
+        return self.profiles.has(mn_id, ll_id)
 
     # What the attachment sources report.
 
@@ -233,8 +234,9 @@ class MobileAccessGateway:
             yield from self.sessions.steps(self._scheme.deregistered(entry, None, now), now)
         elif entry.state in (State.LEFT, State.AWAITED):
             yield Note("context-expired", entry.mn_id)
-            if entry.present:  # the announced handover did not happen
-                yield from self.attached(entry.mn_id, entry.interface, now)
+            profile = self.profiles.of(entry.mn_id, ll_id=entry.mn_ll_id, interface=entry.interface)
+            if entry.present and profile:  # the announced handover did not happen
+                yield from self._moves.attached(profile, entry.interface, now, anew=True)
             else:
                 yield from self.sessions.remove(entry)
         elif entry.expires <= now:

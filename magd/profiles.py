@@ -54,6 +54,10 @@ class Profiles:
         known = self._by_ll_id.get(ll_id) if ll_id else None
         return known or self._by_interface.get(interface)
 
+    def has(self, mn_id: MnId, ll_id: bytes | None) -> bool:
+        """Whether that interface of the MN has a profile: one that names no other."""
+        return any(None in (ll_id, profile.ll_id) or profile.ll_id == ll_id for profile in self._of_mn.get(mn_id, ()))
+
     def of(self, mn_id: MnId, *, ll_id: bytes | None = None, interface: str = "") -> Profile | None:
         """The MN's profile: of the interface with that identifier, else the one on that link, else its first."""
         profiles = self._of_mn.get(mn_id, ())

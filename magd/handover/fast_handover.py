@@ -28,6 +28,7 @@ from common.mh.messages import (
     Status,
 )
 from magd.binding_update_list import (
+    GONE,
     INITIAL_BINDACK_TIMEOUT,
     SERVED,
     BindingUpdateListEntry,
@@ -41,8 +42,8 @@ from magd.binding_update_list import (
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6
 from magd.numbering import Numbering
+from magd.profiles import Profile, Profiles
 
-GONE = frozenset({State.DEREGISTERING, State.LEFT})
 LAST_TIMEOUT = 4 * INITIAL_BINDACK_TIMEOUT  # a Fast PBU is sent three times: at once, after 1 s, after 2 s more
 # The anchor has heard something newer of the MN than the Fast PBU: that, or a copy of the Fast PBU itself.
 DISORDERED = frozenset({Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED, Status.SEQUENCE_OUT_OF_WINDOW})
@@ -61,9 +62,8 @@ class FastHandover(Pmipv6):
 
     def follow(self, config: MagdConfig) -> None:
         links = config.mag.access_interfaces
-        only_link = links[0] if len(links) == 1 else ""
-        self._interfaces = {MnId.nai(node.mn_id): node.interface or only_link for node in config.mobile_node}
-        self._ll_ids = {MnId.nai(node.mn_id): node.ll_id for node in config.mobile_node}
+        self._only_link = links[0] if len(links) == 1 else ""
+        self._profiles = Profiles(config)
         neighbours = config.fast_handover.neighbours
         self._only_neighbour = neighbours[0] if len(neighbours) == 1 else None
         self._wait = config.fast_handover.wait
@@ -201,12 +201,13 @@ class FastHandover(Pmipv6):
             ends = entry and (entry.state, entry.context_sequence) == (State.AWAITED, message.sequence)
             removals: list[Step] = [Removal(entry)] if entry and ends else []
             return [*removals, _acknowledge(source, message)]
-        if message.mn_id not in self._ll_ids or not message.hnps:
+        profile = self._profiles.of(message.mn_id, ll_id=message.mn_ll_id)
+        if profile is None or not message.hnps:
             return [
                 Note("refused-unknown-mobile-node", message.mn_id, source),
                 _acknowledge(source, message, Status.ADMINISTRATIVELY_PROHIBITED),
             ]
-        told = self._expected(message, entry, source, now)
+        told = self._expected(message, profile, entry, source, now)
         self.numbering.continue_from(message.sequence)
         note = Note("context-stored", message.mn_id, source)
         steps: list[Step] = [told, note] if told else []
@@ -216,12 +217,12 @@ class FastHandover(Pmipv6):
     def _expected(
         self,
         message: ReverseProxyBindingUpdate,
+        profile: Profile,
         entry: BindingUpdateListEntry | None,
         source: IPv6Address,
         now: float,
     ) -> BindingUpdateListEntry | None:
         """The MN's entry with what is now known of it; None: nothing that matters any more."""
-        assert message.mn_id is not None
         if entry and entry.state is State.REGISTERING:
             # The MN was faster: it need not wait for the answer to its PBU.
             known = replace(entry, hnps=message.hnps, lifetime=message.lifetime, restored=True)
@@ -231,9 +232,9 @@ class FastHandover(Pmipv6):
         if entry and (stale or entry.state in SERVED | {State.REFUSED}):
             return None
         return BindingUpdateListEntry(
-            mn_id=message.mn_id,
-            mn_ll_id=self._ll_ids[message.mn_id] or message.mn_ll_id,
-            interface=self._interfaces[message.mn_id],
+            mn_id=profile.mn_id,
+            mn_ll_id=profile.ll_id or message.mn_ll_id,
+            interface=profile.interface or self._only_link,
             lma=source,
             state=State.AWAITED,
             present=False,
