@@ -25,10 +25,11 @@ fates = st.lists(st.lists(st.sampled_from([0.001, 0.005, 0.02, 0.15, 0.35]), max
 
 
 class RoamingMachine(RuleBasedStateMachine):
-    """`where` each MN is; `remaining`: what becomes of the next messages, the last one first."""
+    """`where` each MN is, or was `before`; `remaining`: what becomes of the next messages, the last one first."""
 
     domain: Domain
     where: dict[int, int]
+    before: dict[int, int]
     remaining: list[list[float]]
 
     @abstractmethod
@@ -46,7 +47,7 @@ class RoamingMachine(RuleBasedStateMachine):
         reflector = ContextReflector(downlink=downlink, order=order, acknowledge=acknowledge)  # type: ignore[arg-type]
         self.domain = self.begin(scheme, reflector, known)
         self.domain.deliver = lambda *_: self.remaining.pop() if self.remaining else (ONE_WAY,)
-        self.where = {}
+        self.where, self.before = {}, {}
         self.remaining = []
 
     @rule(fates=fates)
@@ -54,11 +55,16 @@ class RoamingMachine(RuleBasedStateMachine):
         """What becomes of the next messages: lost, doubled, late, overtaken."""
         self.remaining = list(fates)
 
-    @rule(mn=st.sampled_from(MNS), mag=st.sampled_from(MAGS))
-    def come(self, mn: int, mag: int) -> None:
+    @rule(mn=st.sampled_from(MNS), mag=st.sampled_from(MAGS), said=st.booleans())
+    def come(self, *, mn: int, mag: int, said: bool) -> None:
+        """`said`: the link layer tells whence."""
         if mn not in self.where:
             self.domain.run(self.domain.now + 0.001)  # no MN is on two links in the same moment
-            self.where[mn] = mag
+            here = mag_address(mag)
+            if said and mn in self.before and here in self.domain.cores():
+                actions = self.domain.mags[here].expected(mn_id(mn), mag_address(self.before[mn]))
+                self.domain.perform(here, actions)
+            self.where[mn] = self.before[mn] = mag
             self.comes(mn)
             self.domain.attach(mn, mag)
 
