@@ -172,6 +172,9 @@ EVENTS = {
     "solicitations-flood": Event(
         WARNING, Kind.IGNORED, "more neighbour discovery on an access link than it may have: not read for a moment"
     ),
+    "access-link-replaced": Event(
+        ERROR, Kind.FAILED, "an access interface was made anew or renamed: no service on it until the daemon restarts"
+    ),
     "solicitation-failed": Event(WARNING, Kind.FAILED, "a Neighbor Solicitation could not be sent: the link went down"),
     "advertisement-failed": Event(WARNING, Kind.FAILED, "a Router Advertisement could not be sent: the link went down"),
 }

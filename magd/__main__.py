@@ -146,6 +146,9 @@ async def _serve(
     def flooded(interface: str) -> None:
         shell.feed([Note("solicitations-flood", detail=interface)])
 
+    def replaced(interface: str) -> None:
+        shell.feed([Note("access-link-replaced", detail=f"{interface}: without service until a restart")])
+
     def heard_soon(interface: str, mac: bytes, address: IPv6Address) -> None:
         """The core is being asked already when the kernel's word comes."""
         asyncio.get_running_loop().call_soon(told(core.heard), interface, mac, address)
@@ -168,7 +171,7 @@ async def _serve(
         **steering(config, core, shell.feed, time.monotonic),
     }
     watched = mag.access_interfaces if "link" in mag.attachment else ()
-    links = LinkSource(watched, told(core.link_up), told(core.link_down), occupied(core))
+    links = LinkSource(watched, told(core.link_up), told(core.link_down), replaced, occupied(core))
     solicitations = NeighbourDiscoverySource(mag.access_interfaces, solicited, told(core.heard), flooded)
     path_mtu = PathMtu(
         config.lmas,

@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import socket
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from common.dataplane.access import LinkMonitor, has_carrier
 
@@ -10,6 +12,8 @@ from common.dataplane.access import LinkMonitor, has_carrier
 class LinkSource:
     """Calls `up(interface)` and `down(interface)` when the carrier of an access interface changes.
 
+    `replaced(interface)` comes first when it is another one than before, of the same name: nothing of what the daemon
+    has given to an access link, or reads there, is on that.
     Those that are `occupied` by MNs of an earlier life of the daemon are taken to have had one, the others not.
     """
 
@@ -18,11 +22,13 @@ class LinkSource:
         interfaces: tuple[str, ...],
         up: Callable[[str], None],
         down: Callable[[str], None],
+        replaced: Callable[[str], None],
         occupied: Collection[str] = (),
     ) -> None:
         self._monitor = LinkMonitor()
         self._carrier = {interface: interface in occupied for interface in interfaces}
-        self._up, self._down = up, down
+        self._indexes = {interface: socket.if_nametoindex(interface) for interface in interfaces}
+        self._up, self._down, self._replaced = up, down, replaced
 
     def start(self) -> None:
         asyncio.get_running_loop().add_reader(self._monitor.socket, self._readable)
@@ -52,6 +58,16 @@ class LinkSource:
             self._changed(interface, has_carrier(interface))
 
     def _changed(self, interface: str, carrier: bool) -> None:
-        if self._carrier.get(interface, carrier) != carrier:
-            self._carrier[interface] = carrier
-            (self._up if carrier else self._down)(interface)
+        if self._carrier.get(interface, carrier) == carrier:
+            return
+        self._carrier[interface] = carrier
+        if carrier:
+            self._identify(interface)
+        (self._up if carrier else self._down)(interface)
+
+    def _identify(self, interface: str) -> None:
+        with suppress(OSError):  # gone again: there is more to be read
+            index = socket.if_nametoindex(interface)
+            if index != self._indexes[interface]:
+                self._indexes[interface] = index
+                self._replaced(interface)

@@ -70,6 +70,18 @@ def test_a_solicitation_is_answered_once_the_mn_is_registered() -> None:
         eventually(lambda: advertisements(captured(link)), "no advertisement for the solicitation")
 
 
+def test_an_access_link_that_is_made_anew_is_not_taken_for_the_one_that_was() -> None:
+    with SystemLab() as lab:
+        lab.settle("mn", "mag1")
+        mag = lab.nodes["mag1"]
+        mag.run(["ip", "link", "delete", "acc-mn"])
+        eventually(lambda: not lab.states("mag1"), "mag1 has not noticed that the link went")
+        assert "access-link-replaced" not in lab.counters("mag1")
+        mag.run(["ip", "link", "add", "acc-mn", "type", "dummy"])
+        mag.run(["ip", "link", "set", "acc-mn", "up"])
+        eventually(lambda: lab.counters("mag1").get("access-link-replaced") == 1, "mag1 takes it for its own")
+
+
 def test_attach_and_detach_by_an_operator() -> None:
     with SystemLab(edits=SILENT) as lab:
 
