@@ -83,6 +83,11 @@ EVENTS = {
     ),
     "hold-started": Event(INFO, Kind.DONE, "packets for the MN wait in the kernel from now on"),
     "hold-released": Event(INFO, Kind.DONE, "they have gone out, in order"),
+    "served-with-less": Event(
+        WARNING,
+        Kind.DONE,
+        "the kernel refused a hold, or uplink from old MAGs: the MN is served without; packets may suffer",
+    ),
     "context-unacknowledged": Event(
         WARNING, Kind.DONE, "the new MAG did not acknowledge a context, though asked twice; it is asked on"
     ),

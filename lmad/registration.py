@@ -61,15 +61,22 @@ class Registration:
         self._last_change = None
 
     def forwarding_failed(self, forward: Forward, error: DataPlaneError) -> list[Action]:
-        """The kernel refused what the last call asked for: the change is taken back and the MAG hears of it."""
-        if self._last_change is None:
+        """The kernel refused what the last call asked for: less is asked for, if the scheme can do with less.
+
+        Else the change is taken back and the MAG hears of it.
+        """
+        last, self._last_change = self._last_change, None
+        session = last[2] if last else self._cache.owner(forward.hnps[0])
+        less = self._scheme.with_less(session) if session and forward.forwarding else None
+        if less is not None:
+            note = Note("served-with-less", less.mn_id, less.proxy_coa, str(error))
+            return [note, *(self._accepted(*last[:2], less) if last else self._sessions.renew(less))]
+        if last is None:
             note = Note("data-plane-refused", forward.mn_id, detail=str(error))
-            session = self._cache.owner(forward.hnps[0])
             if forward.forwarding is None or session is None:  # a removal; the next start reconciles
                 return [note]
             return [note, *self._sessions.end(session)]
-        request, before, after = self._last_change
-        self._last_change = None
+        request, before, after = last
         return [
             Note("data-plane-refused", after.mn_id, request.source, str(error)),
             self._sessions.take_back(before, after),

@@ -29,6 +29,11 @@ class Sessions:
         if new.held != bool(old and old.held):
             yield Note("hold-started" if new.held else "hold-released", bce.mn_id)
 
+    def renew(self, bce: BindingCacheEntry) -> Iterator[Action]:
+        """A session changes, whatever of it the kernel has."""
+        self.cache.put(bce)
+        yield Forward(bce.mn_id, bce.hnps, self._scheme.forwarding(bce))
+
     def release(self, bce: BindingCacheEntry, now: float) -> Iterator[Action]:
         """Its MAG has it no more: as if it had been de-registered."""
         yield Note("session-given-up", bce.mn_id, bce.proxy_coa)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from common.actions import Advertise, Forward, Forwarding, Note, Send, ToAccess
+from common.actions import Advertise, Forward, Forwarding, Note, Send, ToAccess, ToPeer
 from common.mh.messages import (
     BindingError,
     ContextReflection,
@@ -131,6 +131,34 @@ def test_a_hold_that_the_kernel_refuses_is_no_cce() -> None:
     domain.arrive(2)
     domain.run(20.0)
     assert_served_at(domain, 2)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+@pytest.mark.parametrize("what", ["held", "held or uplink_from"])
+def test_where_nothing_can_be_held_the_mn_is_served_all_the_same(*, leaves: bool, what: str) -> None:
+    """As when a MAG dies with more MNs than may be held: each of them comes elsewhere in the same moment."""
+    domain = begin(known=True)
+
+    def refuses(node: IPv6Address, forward: Forward) -> bool:
+        wanted = forward.forwarding
+        return bool(node == LMAA and wanted and (wanted.held or (wanted.uplink_from and "uplink_from" in what)))
+
+    domain.kernel_refuses = refuses
+    domain.run(2.0)
+    if leaves:
+        domain.leave()
+    domain.run(2.05)
+    domain.arrive(2)
+    domain.run(2.2)
+    assert "served-with-less" in domain.notes()
+    [bce] = domain.lma.binding_cache.of(MN)
+    assert (bce.state, bce.proxy_coa, bce.hnps) == (State.REGISTERED, NMAG, (HNP,))
+    assert domain.kernel[LMAA][HNP].downlink == ToPeer(NMAG)
+    if leaves:
+        domain.traffic(0.01, until=22.0)
+        domain.run(23.0)
+        assert_nothing_wrong(domain)
+        assert_served_at(domain, 2)
 
 
 @pytest.mark.parametrize("downlink", ["hold", "forward"])

@@ -144,6 +144,17 @@ class ContextReflector(Pmipv6):
             return after
         return replace(after, handover=handover)
 
+    def with_less(self, bce: BindingCacheEntry) -> BindingCacheEntry | None:
+        """First without an order of packets, which takes a hold; then as RFC 5213 serves it."""
+        handover = handover_of(bce)
+        if handover is None or bce.state is not State.REGISTERED:
+            return None
+        return (
+            self._settled(bce, replace(handover, returning=False))
+            if handover.returning
+            else replace(bce, handover=None)
+        )
+
     def acknowledge(
         self, pba: ProxyBindingAck, pbu: ProxyBindingUpdate, before: BindingCacheEntry | None, after: BindingCacheEntry
     ) -> ProxyBindingAck:

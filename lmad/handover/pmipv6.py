@@ -69,6 +69,10 @@ class Pmipv6:
         """The entry of a valid registration as the scheme wants it."""
         return after
 
+    def with_less(self, bce: BindingCacheEntry) -> BindingCacheEntry | None:
+        """The kernel refused what the entry asks for: one that serves the MN and asks for less; None: there is none."""
+        return None
+
     def acknowledge(
         self, pba: ProxyBindingAck, pbu: ProxyBindingUpdate, before: BindingCacheEntry | None, after: BindingCacheEntry
     ) -> ProxyBindingAck:
