@@ -26,6 +26,8 @@ from common.errors import DataPlaneError
 SOURCE, DESTINATION = "@nh,64,64", "@nh,192,64"
 MARK = 0x52130000
 IPV6_IN_IPV6 = 41
+# Of sessions in handover a few each, which they may have long after anything was held: as many as come from a dead MAG.
+UPLINK_FROM_SIZE = 1 << 16
 # An outer packet starts with the tunnel's 64, one with something given back with 255: no path is 127 routers long.
 GIVEN_BACK_HOP_LIMIT, GIVEN_BACK_THRESHOLD = 255, 128
 
@@ -44,7 +46,7 @@ def lma_rules(tunnels: str, local: IPv6Address, *, returned: int | None, octets:
             }}"""
     return f"""
         counter uplink_not_from_serving_mag {{}}
-        set uplink_from {{ typeof meta iif . {SOURCE}; size {4 * sessions}; }}
+        set uplink_from {{ typeof meta iif . {SOURCE}; size {UPLINK_FROM_SIZE}; }}
         {_hold(octets, sessions)}
         chain tunnel {{
             meta mark {MARK} queue num {returned}

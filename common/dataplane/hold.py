@@ -3,6 +3,7 @@
 A session that is held has a gate (gates.py) with a queue out of a fixed pool of them, so that each is released alone.
 """
 
+import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from common.dataplane.elements import Element
 from common.dataplane.gates import Gate, Gates, State
 from common.dataplane.nfqueue import QueueState
 from common.errors import DataPlaneError
+
+log = logging.getLogger(__name__)
 
 HNP_LENGTH = 64
 EXPIRED = "hold-expired"
@@ -77,12 +80,13 @@ class HoldPool:
     def adopt(self, session: Session, queue: int | None, states: Mapping[int, QueueState]) -> list[Element]:
         """The session is held, if it has this queue of an earlier life with what is in it; its elements.
 
-        Raises DataPlaneError when it has none and no more may be held.
+        One that has none, where no more may be held, is not: there were other limits then, and its MN is served anyhow.
         """
         if queue is None or queue not in self._free:
-            if not self._free:
-                raise DataPlaneError(f"{self._limits.at_once} sessions are held already, no more may be")
-            queue = self._free[0]
+            unused = (number for number in self._free if number not in states)  # those are other sessions'
+            if (queue := next(unused, None)) is None:
+                log.warning("not-held %s: %d sessions are already", ", ".join(map(str, session)), self._limits.at_once)
+                return []
         gate = _gate(session, queue, self._limits.packets)
         self._gates.adopt(gate, states.get(queue))
         self._free.remove(queue)
