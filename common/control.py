@@ -96,7 +96,7 @@ class ControlServer:
             return {"result": handler(**request)}
         except CommandError as error:
             return {"error": str(error)}
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             return {"error": f"wrong arguments: {error}"}
 
 

@@ -27,6 +27,7 @@ from common.records import Change
 from common.store import MemoryStore
 from common.trace import line, trace
 from lmad.adoption import tables
+from lmad.commands import commands
 from lmad.lma import LocalMobilityAnchor
 from tests.domain import lma_config, mac, mag_address, mn_id
 from tests.shells import serving, shell, until
@@ -87,6 +88,19 @@ def test_the_control_socket_knows_who_asks(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_what_is_no_address_is_refused_in_a_line(tmp_path: Path) -> None:
+    """Whoever speaks to the socket himself, and not by `lmactl`, is answered as well."""
+    core, path = LocalMobilityAnchor(lma_config(), utc), tmp_path / "control.sock"
+    with shell(core) as (anchor, _wire, _):
+
+        def revoke() -> None:
+            for arguments in ({"mag": "nowhere"}, {"mag": [1]}, {"mn_id": "x" * 300}, {"mn": "mn1"}):
+                with pytest.raises(CommandError, match=r"wrong arguments|no session"):
+                    ask(path, "revoke", **arguments)
+
+        asyncio.run(_served(path, commands(core, anchor, lambda: 0.0), revoke))
+
+
 def test_strangers_are_not_served_and_members_of_the_group_are() -> None:
     for uid, gid, groups, allowed in ((1234, 1234, [], False), (1234, 1234, [os.getegid()], True), (0, 5, [], True)):
         ours, theirs = socket.socketpair()

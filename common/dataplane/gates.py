@@ -30,6 +30,7 @@ from common.dataplane.nfqueue import QueueSocket, QueueState
 from common.errors import DataPlaneError
 
 SETTLE_S = 0.005  # far longer than a packet takes from one rule to the next
+PAUSE_S = 1.0  # before what the kernel refuses is tried again
 MOST_ROUNDS = 200  # packets that come faster than they go would otherwise keep us here
 LAST_ROUNDS = 4
 PRIORITY = 3  # of real time, while a gate is opened: above what may be given to ksoftirqd; see LimitRTPRIO in systemd/
@@ -155,8 +156,8 @@ class Gates:
     def expire(self, now: float) -> None:
         """Carry on with the gates that have been opened a while ago."""
         due = [gate for gate in self._shut if gate.state is not State.CLOSED and gate.due <= now]
-        if not due:
-            return
+        for gate in due:
+            gate.due = now + PAUSE_S
         opening = [gate for gate in due if gate.state is State.OPENING]
         for gate in opening:
             self._elements.change(remove=gate.elements)

@@ -95,21 +95,31 @@ class Sessions:
         return strays, set(chain(*ways))
 
     def mend(self, changed: Set[IPv6Address]) -> None:
-        """The tunnels to these are other devices now: make anew what the kernel has thrown away with the old ones."""
+        """The tunnels to these are other devices now: make anew what the kernel has thrown away with the old ones.
+
+        Raises DataPlaneError when it refuses some of it, for instance for an access link that has gone, too.
+        """
+        refused: list[DataPlaneError] = []
         for session, wanted in self._installed.items():
             if changed & peers_of(wanted):
-                self._route_socket.request(
-                    [m for hnp in session for m in self._paths.additions(hnp, None, wanted)], THERE
-                )
-                if self.keeping:
-                    old, listing = self._listed[session], self._listing(session, wanted)
-                    self.keeping.elements.change(add=list(listing - old), remove=list(old - listing))
-                    self._listed[session] = listing
+                try:
+                    self._mend(session, wanted)
+                except DataPlaneError as error:
+                    refused.append(error)
+        if refused:
+            raise DataPlaneError(f"{len(refused)} sessions could not be mended: {refused[0]}")
 
     def judge(self, prefix: bytes, device: int) -> Fate:
         """What is to become of a stray."""
         forwarding = self._installed.get(self._session_of.get(prefix, ()))
         return (self._judge_early if self._role is MAG else self._judge_returned)(forwarding, device)
+
+    def _mend(self, session: Session, wanted: Forwarding) -> None:
+        self._route_socket.request([m for hnp in session for m in self._paths.additions(hnp, None, wanted)], THERE)
+        if self.keeping:
+            old, listing = self._listed[session], self._listing(session, wanted)
+            self.keeping.elements.change(add=list(listing - old), remove=list(old - listing))
+            self._listed[session] = listing
 
     def _change(self, session: Session, before: Forwarding | None, wanted: Forwarding | None) -> None:
         """Gate shut, then path, then strays, then what was held: each ahead of the next. Can be done once more."""
