@@ -15,7 +15,7 @@ import msgspec
 from common.actions import Note
 from common.errors import StoreError
 from common.records import Change, Table
-from common.store import SqliteStore, Store
+from common.store import SqliteStore, Store, birth
 
 T = TypeVar("T")
 UNREADABLE = (KeyError, IndexError, ValueError, TypeError, msgspec.DecodeError)  # of another version, or no such thing
@@ -28,7 +28,8 @@ class Persistence:
 
     `loaded` are the rows that an earlier life left, by table; the core puts into its tables what it can go on with.
     `notes` are what is to be said, once it begins to fail and once that is over, until somebody has taken them.
-    `unreadable` is how many this version could not read or has no table for. `is_new`: there was nothing to load.
+    `unreadable` is how many this version could not read or has no table for. `lost`: there was nothing to load, or a
+    row of these tables could not be read; then the restart counter has risen.
     """
 
     def __init__(self, store: Store, tables: Sequence[Table[Any, Any]]) -> None:
@@ -45,7 +46,10 @@ class Persistence:
             else:
                 self.loaded[name][found] = row
         self.unreadable = len(self._unread)
-        self.is_new = not any(self.loaded.values())
+        missing = any(name in self._tables for name, _, _ in self._unread)
+        if missing:
+            store.restart_counter = birth()
+        self.lost = missing or not any(self.loaded.values())
         self.notes: deque[Note] = deque()
         self._failing = False
 

@@ -42,7 +42,7 @@ def run(path: Path, config: LmadConfig) -> None:
         core = LocalMobilityAnchor(config, utc, restart_counter=birth())
         scheme = config.lma.scheme
         persistence = Persistence.open(config.lma.state_directory, "lmad", tables(core, scheme))
-        lost = persistence is None or persistence.is_new
+        lost = persistence is None or persistence.lost
         if persistence:
             core.heartbeats.restart_counter = persistence.restart_counter
         keep = persistence is not None  # an end that nobody asked for leaves all to the next start

@@ -64,7 +64,7 @@ def run(path: Path, config: MagdConfig) -> None:
         core = MobileAccessGateway(config, utc, sequence=int(time.time()) & 0xFFFF, restart_counter=birth())
         stored = (*tables(core, mag.scheme), Table("access-link", links, str, Before))
         persistence = Persistence.open(mag.state_directory, "magd", stored)
-        lost = persistence is None or persistence.is_new
+        lost = persistence is None or persistence.lost
         if persistence:
             core.anchors.heartbeats.restart_counter = persistence.restart_counter
         keep = persistence is not None  # an end that nobody asked for leaves all to the next start

@@ -184,6 +184,31 @@ def test_after_a_new_start_of_the_machine_moments_are_of_its_clock(
         persistence.watch()
 
 
+@pytest.mark.parametrize(("name", "value", "lost"), [("entry", b"\x01", True), ("unknown", b"\x01", False)])
+def test_a_session_that_cannot_be_read_is_lost_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: bytes, *, lost: bool
+) -> None:
+    """So the peers hear of a restart, once, and say again what they know; what another scheme remembered is no loss."""
+    clock = [1_800_000_000.0]
+    monkeypatch.setattr("common.store.time.time", lambda: clock[0])
+    first = table()
+    persistence = Persistence(SqliteStore(tmp_path, "x"), [first])
+    persistence.watch()
+    first.rows["a"] = ENTRY
+    persistence.save()
+    persistence._store.save([(name, b"\xa1k", value)])
+    persistence.close()
+    for is_lost in (lost, False):
+        clock[0] += 100.0
+        second = table()
+        persistence = Persistence(SqliteStore(tmp_path, "x"), [second])
+        assert persistence.lost is is_lost
+        assert persistence.restart_counter == 1_800_000_000 + (100 if lost else 0)
+        second.rows.update(persistence.loaded["entry"])
+        persistence.watch()
+        persistence.close()
+
+
 def test_what_cannot_be_read_or_is_not_adopted_is_forgotten() -> None:
     memory = MemoryStore()
     memory.save([("entry", b"\xa1k", b"\x01"), ("unknown", b"\xa1k", b"\x01")])
