@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Self
 
-from common.mh.messages import Message, MnId, ProxyBindingUpdate, Status
+from common.mh.messages import Message, MnId, ProxyBindingUpdate, Status, Timestamp
 from lmad.binding_cache import BindingCache, BindingCacheEntry
 from lmad.config import MobileNode
 from lmad.lookup import Unsure, find_session
@@ -90,9 +90,11 @@ def in_order(request: Request, domain: Domain, cache: BindingCache) -> Status | 
     """Section 5.5: by timestamp if there is one and they are in use, else by sequence number (RFC 6275 9.5.1)."""
     pbu = request.pbu
     assert pbu.mn_id is not None
-    known = cache.of(pbu.mn_id)
     if pbu.timestamp is not None and domain.timestamp_based_approach_in_use:
-        if any(bce.timestamp is not None and pbu.timestamp <= bce.timestamp for bce in known):
+        accepted = (bce.timestamp for bce in cache.of(pbu.mn_id))
+        if any(
+            pbu.timestamp <= each for each in accepted if each and not is_of_another_clock(each, request.utc, domain)
+        ):
             return Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED
         # A mobile node's clock is its own: only the order of its timestamps counts.
         own_clock = not domain.mobile_node_generated_timestamp_in_use
@@ -101,6 +103,15 @@ def in_order(request: Request, domain: Domain, cache: BindingCache) -> Status | 
         return None
     last = last_sequence(request, cache)
     return None if last is None or is_newer(pbu.sequence, last) else Status.SEQUENCE_OUT_OF_WINDOW
+
+
+def is_of_another_clock(accepted: Timestamp, utc: float, domain: Domain) -> bool:
+    """Whether this anchor's clock was set back since it accepted that: it says nothing of the order of what comes now.
+
+    Else nobody would be served until the clock has come there once more.
+    """
+    own_clock = not domain.mobile_node_generated_timestamp_in_use
+    return own_clock and accepted.utc > utc + domain.timestamp_validity_window
 
 
 def home_network_prefix(request: Request, _domain: Domain, _cache: BindingCache) -> Status | None:

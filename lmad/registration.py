@@ -15,7 +15,7 @@ from common.heartbeat import Heartbeats
 from common.mh.messages import Message, ProxyBindingUpdate, Status, Timestamp
 from lmad import answers
 from lmad.binding_cache import BindingCacheEntry, State
-from lmad.checks import ADMINISTRATIVE, Domain, Refusal, Request, last_sequence, verdict
+from lmad.checks import ADMINISTRATIVE, Domain, Refusal, Request, is_of_another_clock, last_sequence, verdict
 from lmad.config import Lma
 from lmad.handover.pmipv6 import Pmipv6
 from lmad.lookup import Found, Unsure, find_session
@@ -199,7 +199,7 @@ class Registration:
                 yield from self._sessions.put(bce, late) if late else ()
                 yield from actions
             return
-        heard = replace(bce, sequence=pbu.sequence, timestamp=_latest(pbu, bce))
+        heard = replace(bce, sequence=pbu.sequence, timestamp=self._latest(pbu, bce, now))
         after = self._scheme.deregistered(heard, pbu, now) if bce.state is State.REGISTERED else heard
         if isinstance(after, Refusal):
             yield from self._refused(request, after)
@@ -229,7 +229,7 @@ class Registration:
         return replace(
             bce,
             sequence=pbu.sequence,
-            timestamp=_latest(pbu, bce),
+            timestamp=self._latest(pbu, bce, now),
             state=State.REGISTERED,
             proxy_coa=request.coa,
             access_technology=pbu.access_technology,
@@ -248,7 +248,9 @@ class Registration:
         pba = answers.refused(request, status, last_sequence(request, self._cache) if late else None)
         return Send(request.source, self._scheme.answer(pba, request.asked))
 
-
-def _latest(pbu: ProxyBindingUpdate, bce: BindingCacheEntry) -> Timestamp | None:
-    """A request that waited may be older than what it waited for."""
-    return bce.timestamp if pbu.timestamp is None else max(pbu.timestamp, bce.timestamp or pbu.timestamp)
+    def _latest(self, pbu: ProxyBindingUpdate, bce: BindingCacheEntry, now: float) -> Timestamp | None:
+        """A request that waited may be older than what it waited for."""
+        known, asked = bce.timestamp, pbu.timestamp
+        if known is None or asked is None:
+            return asked or known
+        return asked if is_of_another_clock(known, self._utc(now), self.domain) else max(asked, known)

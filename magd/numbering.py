@@ -5,6 +5,7 @@ from collections.abc import Callable
 from common.mh.messages import Timestamp
 
 SEQUENCE_SPACE = 1 << 16
+SET_BACK = 1.0  # seconds; the clocks of two MAGs differ by less, or one of them is not served at all
 
 
 class Numbering:
@@ -24,10 +25,14 @@ class Numbering:
         return self._sequence
 
     def timestamp(self, now: float, last: Timestamp | None) -> Timestamp | None:
-        """Later than the MN's `last` one: two requests of one moment still have an order."""
+        """Later than the MN's `last` one: two requests of one moment still have an order.
+
+        Unless the clock was set back since: no LMA takes what is far from its own.
+        """
         if not self.timestamps:
             return None
-        return Timestamp(max(Timestamp.from_utc(self._utc(now)), (last or 0) + 1))
+        own = Timestamp.from_utc(self._utc(now))
+        return own if last is None or last.utc > own.utc + SET_BACK else Timestamp(max(own, last + 1))
 
     def continue_from(self, sequence: int) -> None:
         """Go on behind the number that another MAG used last for an MN: how section 5.5 uses a context transfer."""
