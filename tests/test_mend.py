@@ -1,13 +1,17 @@
 """Tunnels that somebody deletes are made anew (tests/netns has that); here some sessions' paths cannot be."""
 
+import os
+from collections.abc import Set
 from ipaddress import IPv6Address, IPv6Network
 from typing import cast
 
 import pytest
 
 from common.actions import Forward, Forwarding, ToPeer
+from common.dataplane.linux import MEND_AGAIN_S, LinuxDataPlane
 from common.dataplane.netlink import RouteSocket
 from common.dataplane.paths import Paths
+from common.dataplane.peers import PeerTunnels
 from common.dataplane.roles import LMA
 from common.dataplane.sessions import Sessions
 from common.errors import DataPlaneError
@@ -36,6 +40,45 @@ class NoRoutes:
 
     def request(self, messages: list[bytearray], _ignore: frozenset[int]) -> None:
         self.asked += [message.decode() for message in messages]
+
+
+class NoTunnels:
+    """All are lost, and the kernel makes none while `refuses`."""
+
+    refuses = True
+
+    def lost(self) -> bool:
+        return True
+
+    def mend(self) -> frozenset[IPv6Address]:
+        if self.refuses:
+            raise DataPlaneError("the kernel refused to make a tunnel anew: Operation not supported")
+        return frozenset({MAG})
+
+
+class Mended:
+    """Sessions, of which it remembers to whose tunnels they were told to be mended."""
+
+    def __init__(self) -> None:
+        self.tunnels: set[IPv6Address] = set()
+
+    def mend(self, changed: Set[IPv6Address]) -> None:
+        self.tunnels |= changed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="netlink sockets need root")
+def test_a_tunnel_that_cannot_be_made_anew_is_tried_again() -> None:
+    plane, tunnels, sessions = LinuxDataPlane(LMA), NoTunnels(), Mended()
+    plane._peers, plane._sessions = cast(PeerTunnels, tunnels), cast(Sessions, sessions)
+    with pytest.raises(DataPlaneError):
+        plane._links_changed()
+    again = plane.deadline()
+    assert again is not None
+    with pytest.raises(DataPlaneError):
+        plane.expire(again)
+    tunnels.refuses = False
+    plane.expire(again + MEND_AGAIN_S)
+    assert (sessions.tunnels, plane.deadline()) == ({MAG}, None)
 
 
 def test_a_session_that_cannot_be_mended_keeps_no_other_one_from_it() -> None:

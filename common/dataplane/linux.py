@@ -32,6 +32,7 @@ from common.dataplane.sessions import Sessions
 from common.dataplane.tunnels import device_name
 from common.errors import DataPlaneError
 
+MEND_AGAIN_S = 5.0  # after the kernel has refused to make a tunnel anew
 FORWARDING = Path("/proc/sys/net/ipv6/conf/all/forwarding")
 
 
@@ -77,6 +78,7 @@ class LinuxDataPlane:
         paths = Paths(role.protocol, self._peers.indexes, self._peers.tables, local_routing=local_routing)
         self._sessions = Sessions(role, paths, self._route_socket, self._peers.indexes, self._neighbours)
         self._access: AccessLinks | None = None
+        self._mend_at: float | None = None
         self._ipr = IPRoute()
 
     def start(self, local: IPv6Address, peers: Iterable[IPv6Address], sessions: Sequence[Forward] = ()) -> int:
@@ -150,14 +152,17 @@ class LinuxDataPlane:
             self._keeping.uplink.keep(interface, keep)
 
     def sockets(self) -> list[Watch]:
-        return [(self._peers.socket, self._mend), *(self._keeping.sockets() if self._keeping else [])]
+        return [(self._peers.socket, self._links_changed), *(self._keeping.sockets() if self._keeping else [])]
 
     def deadline(self) -> float | None:
-        return self._keeping.deadline() if self._keeping else None
+        moments = (self._mend_at, self._keeping.deadline() if self._keeping else None)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def expire(self, now: float) -> None:
         if self._keeping:
             self._keeping.expire(now)
+        if self._mend_at is not None and self._mend_at <= now:
+            self._mend()
 
     def holds(self) -> list[dict[str, object]]:
         """See DataPlane.holds."""
@@ -213,9 +218,16 @@ class LinuxDataPlane:
         if self._access:
             self._access.release()
 
+    def _links_changed(self) -> None:
+        if self._peers.lost():
+            self._mend()
+
     def _mend(self) -> None:
         """A tunnel that somebody has deleted is made anew, and with it what the kernel has thrown away."""
-        if self._peers.lost() and (changed := self._peers.mend()):
+        self._mend_at = time.monotonic() + MEND_AGAIN_S
+        changed = self._peers.mend()
+        self._mend_at = None
+        if changed:
             self._sessions.mend(changed)
 
     def _rules(self, local: IPv6Address, keep: Keep | None) -> str:
