@@ -8,7 +8,7 @@ from typing import Any
 from common.actions import Forward
 from common.mh.messages import MnId
 from common.records import Recorded, Table
-from magd.binding_update_list import SERVED, BindingUpdateListEntry, HandoverState, State
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, Deferred, HandoverState, State
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6
 from magd.mag import MobileAccessGateway
@@ -47,13 +47,23 @@ def adopt(
         known = on_a_link_of_ours and entry.lma in config.lmas and core.has_profile(entry.mn_id, entry.mn_ll_id)
         if not known or entry.state is State.REFUSED or not (same_scheme or entry.state in OF_EVERY_SCHEME):
             continue  # one that was refused is asked for anew when its link has a carrier
-        adopted = replace(entry, refresh_at=now) if entry.state in SERVED else entry
+        adopted = _asked_anew(entry, now)
         core.binding_update_list.store(adopted)
         if forwarding := core.scheme.forwarding(adopted):
             forwards.append(Forward(entry.mn_id, entry.hnps, forwarding))
     for table in core.scheme.tables():
         table.rows.update(loaded[table.name])
     return forwards
+
+
+def _asked_anew(entry: BindingUpdateListEntry, now: float) -> BindingUpdateListEntry:
+    """What was asked for before says nothing: the MN may have been elsewhere meanwhile, and have come back."""
+    if entry.state in SERVED:
+        return replace(entry, refresh_at=now)
+    if entry.state is State.REGISTERING and entry.outstanding and (asked := entry.outstanding.pbu.handoff_indicator):
+        anew = Deferred(entry.outstanding.pbu.lifetime, asked, now)
+        return replace(entry, outstanding=None, deferred=anew)
+    return entry
 
 
 def occupied(core: MobileAccessGateway) -> frozenset[str]:

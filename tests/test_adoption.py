@@ -72,3 +72,23 @@ def test_killed_at_any_step_a_daemon_goes_on(scheme: str, reflector: ContextRefl
             assert set(domain.lost) <= {"no binding"}, victim
             assert domain.downlink == list(range(len(domain.lost["no binding"]), domain.downlink_sent)), victim
             assert domain.uplink == list(range(domain.uplink_sent)), victim
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_an_mn_that_was_elsewhere_while_nobody_looked_is_registered_anew(scheme: str) -> None:
+    """Its first registration is not answered yet when mag1 is killed; it visits mag2 for a moment, and comes back."""
+    domain = MortalDomain.with_lives(scheme)
+    domain.downtime = 0.003
+    domain.attach(1, 1)
+    domain.run(0.002)
+    domain.kill(mag_address(1))
+    domain.detach(1, 1)
+    domain.attach(1, 2)
+    domain.run(0.003)
+    domain.detach(1, 2)
+    domain.run(0.004)
+    domain.attach(1, 1)
+    domain.run(60.0)
+    [bce] = domain.lma.binding_cache.of(mn_id(1))
+    assert (bce.state, bce.proxy_coa, bce.handover) == (State.REGISTERED, mag_address(1), None)
+    assert domain.mags[mag_address(1)].binding_update_list[mn_id(1)].state in SERVED
