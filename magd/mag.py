@@ -40,7 +40,7 @@ class MobileAccessGateway:
         self._mag = config.mag
         self._lmas = frozenset(config.lmas)
         self.anchors = Anchors(config.mag, self._scheme, restart_counter)
-        self._moves = Moves(config, self._scheme, self.sessions)
+        self._moves = Moves(config, self._scheme, self.sessions, self.profiles)
 
     def follow(self, config: MagdConfig, now: float) -> list[Action]:
         """Go on by another configuration; only what config.RELOADABLE lists may differ, and no new LMA.
@@ -91,7 +91,7 @@ class MobileAccessGateway:
         actions = self.heard(interface, ll_id, source, now)
         entry = self.binding_update_list.get(profile.mn_id, profile.ll_id)
         # Where no carrier tells who comes, this does, also of one that was thought to be here all the time.
-        anew = attach and not self._carrier_tells(interface)
+        anew = attach and not self.profiles.carrier_tells(interface)
         if entry and entry.state in SERVED and entry.interface == interface and not anew:
             return [*actions, self.sessions.advertisement(entry)]
         if entry and entry.state in (State.REGISTERING, State.REFUSED) and entry.interface == interface:
@@ -105,9 +105,11 @@ class MobileAccessGateway:
             return []
         entry = self.binding_update_list.get(profile.mn_id, ll_id)
         here = entry if entry and entry.present and entry.interface == interface else None
-        back = entry is None and self.sessions.was_lost(ll_id)
+        # One that was lost; or that was to leave, and is asked whether it has.
+        lost = entry is None and self.sessions.was_lost(ll_id)
+        back = lost or bool(here and here.probe and here.state is State.LEFT)
         actions = list(self.sessions.heard(here, ll_id, address, now))
-        return [*actions, *self._moves.attached(profile, interface, now)] if back else actions
+        return [*actions, *self._moves.attached(profile, interface, now, anew=True)] if back else actions
 
     def attached(
         self, mn_id: MnId, interface: str, now: float, previous_mag: IPv6Address | None = None
@@ -233,12 +235,7 @@ class MobileAccessGateway:
                 yield Note("deregistration-unanswered", entry.mn_id, entry.lma)
             yield from self.sessions.steps(self._scheme.deregistered(entry, None, now), now)
         elif entry.state in (State.LEFT, State.AWAITED):
-            yield Note("context-expired", entry.mn_id)
-            profile = self.profiles.of(entry.mn_id, ll_id=entry.mn_ll_id, interface=entry.interface)
-            if entry.present and profile:  # the announced handover did not happen
-                yield from self._moves.attached(profile, entry.interface, now, anew=True)
-            else:
-                yield from self.sessions.remove(entry)
+            yield from self._moves.expired(entry, now)
         elif entry.expires <= now:
             yield Note("registration-expired", entry.mn_id, entry.lma)
             if entry.halted:
@@ -301,10 +298,6 @@ class MobileAccessGateway:
             return source == entry.lma
         profile = self.profiles.of(mn_id) if mn_id else None
         return source == profile.lma if profile else source in self._lmas
-
-    def _carrier_tells(self, interface: str) -> bool:
-        """Whether the carrier of this access link is its only MN's."""
-        return "link" in self._mag.attachment and self.profiles.on_link(interface) is not None
 
     def _stranger(self, who: object, interface: str) -> Note:
         new = self.profiles.is_new_stranger(who, interface)

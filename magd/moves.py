@@ -10,17 +10,18 @@ from common.mh.messages import HandoffIndicator, MnId
 from magd.binding_update_list import GONE, SERVED, BindingUpdateListEntry, State, unserved
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6
-from magd.profiles import Profile
+from magd.profiles import Profile, Profiles
 from magd.sessions import Sessions
 
 
 class Moves:
     """`previous_mags`: whence an MN comes that is to come, as far as a link layer said so."""
 
-    def __init__(self, config: MagdConfig, scheme: Pmipv6, sessions: Sessions) -> None:
+    def __init__(self, config: MagdConfig, scheme: Pmipv6, sessions: Sessions, profiles: Profiles) -> None:
         self.previous_mags: dict[MnId, IPv6Address] = {}
         self._scheme = scheme
         self._sessions = sessions
+        self._profiles = profiles
         self.follow(config)
 
     def follow(self, config: MagdConfig) -> None:
@@ -89,6 +90,22 @@ class Moves:
             return
         gone = replace(unserved(entry, State.DEREGISTERING), present=False, lifetime=entry.lifetime, handover=None)
         yield from self._sessions.request(entry, gone, 0, HandoffIndicator.UNKNOWN, now)
+
+    def expired(self, entry: BindingUpdateListEntry, now: float) -> Iterator[Action]:
+        """Its context has. An MN that was to leave and is still here goes on being served; where no carrier tells, it
+        is asked whether it is."""
+        can_tell = self._profiles.carrier_tells(entry.interface) or not self._sessions.can_be_asked(entry)
+        if entry.present and not can_tell:
+            if (look := self._sessions.probe(replace(entry, expires=inf), now)) is not None:
+                yield from look
+                return
+            self._sessions.lose(entry.mac)
+        yield Note("context-expired", entry.mn_id)
+        profile = self._profiles.of(entry.mn_id, ll_id=entry.mn_ll_id, interface=entry.interface)
+        if entry.present and can_tell and profile:
+            yield from self.attached(profile, entry.interface, now, anew=True)
+        else:
+            yield from self._sessions.remove(entry)
 
     def can_announce(self, mn_id: MnId, nmag: IPv6Address | None) -> bool:
         """Whether `announce` would do anything."""

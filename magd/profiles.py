@@ -42,6 +42,7 @@ class Profiles:
     def follow(self, config: MagdConfig) -> None:
         """Have the profiles of this configuration instead. Who was a stranger may be one no more."""
         self._strangers.clear()
+        self._carriers_tell = "link" in config.mag.attachment
         profiles = [Profile(node, config) for node in config.mobile_node]
         self._of_mn: dict[MnId, list[Profile]] = {}
         for profile in profiles:
@@ -53,6 +54,10 @@ class Profiles:
         """Who it is that has this link-layer identifier; without a profile of that, whose own link it is."""
         known = self._by_ll_id.get(ll_id) if ll_id else None
         return known or self._by_interface.get(interface)
+
+    def carrier_tells(self, interface: str) -> bool:
+        """Whether the carrier of this access link is its only MN's, and heeded."""
+        return self._carriers_tell and interface in self._by_interface
 
     def has(self, mn_id: MnId, ll_id: bytes | None) -> bool:
         """Whether that interface of the MN has a profile: one that names no other."""

@@ -109,9 +109,12 @@ class Sessions:
         """What addresses the MN has, as far as it has said so."""
         return self._presence.said(entry.mac) if entry.mac else ()
 
+    def can_be_asked(self, entry: BindingUpdateListEntry) -> bool:
+        return self._mag.verify_presence and entry.mac is not None
+
     def is_there(self, entry: BindingUpdateListEntry, now: float) -> bool:
         """Whether nothing more need be known of it: it was heard from, or cannot or shall not be asked."""
-        if not self._mag.verify_presence or entry.mac is None:
+        if not self.can_be_asked(entry) or entry.mac is None:
             return True
         return self._presence.is_fresh(entry.mac, entry.lifetime, now)
 

@@ -4,7 +4,7 @@ from ipaddress import IPv6Network
 
 import pytest
 
-from common.actions import Action, Forwarding, Send, ToAccess
+from common.actions import Action, Forwarding, Send, Solicit, ToAccess
 from common.config import LinkLayerId
 from common.mh.bodies import body_of
 from common.mh.messages import (
@@ -67,7 +67,10 @@ def test_both_are_served_again_when_the_announced_handover_does_not_happen(schem
     assert {entry.state for entry in mag.binding_update_list.of(MN)} == {State.LEFT}
     deadline = mag.deadline()
     assert deadline is not None
-    answer_all(mag, mag.expire(deadline), deadline + 0.01)
+    asked = mag.expire(deadline)
+    assert {each.mn_ll_id for each in asked if isinstance(each, Solicit)} == {mac(1), mac(2)}
+    for number in PREFIXES:
+        answer_all(mag, mag.heard("acc1", mac(number), None, deadline), deadline + 0.01)
     served = {entry.hnps[0] for entry in mag.binding_update_list.of(MN) if entry.state in SERVED}
     assert served == set(PREFIXES.values())
     after = mag.deadline()

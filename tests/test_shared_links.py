@@ -7,6 +7,7 @@ finds out when the binding is to be refreshed (RFC 5213 section 6.13), and takes
 from dataclasses import dataclass
 
 import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -97,6 +98,25 @@ class Sharing(RuleBasedStateMachine):
             assert self.domain.kernel[LMAA][bce.key] == Forwarding(ToPeer(here))
             assert self.domain.kernel[here][bce.key].downlink == ToAccess(LINK, mac(mn))
             assert self.domain.mags[here].binding_update_list[mn_id(mn)].state in SERVED
+
+
+@pytest.mark.parametrize("scheme", ["context-reflector", "fast-handover"])
+@pytest.mark.parametrize("where", [1, 2, 3])
+def test_an_announced_mn_of_whom_nobody_says_that_it_left_is_left_where_it_is(scheme: str, where: int) -> None:
+    """Announced for mag2, it goes there, elsewhere, or nowhere: mag1 takes it back only if it answers there."""
+    domain = SharedLinks.of(scheme)
+    domain.attach(1, 1)
+    domain.run(5.0)
+    pmag = mag_address(1)
+    domain.perform(pmag, domain.mags[pmag].handover(mn_id(1), mag_address(2), domain.now))
+    domain.run(5.1)
+    if where != 1:
+        domain.attach(1, where)
+    domain.run(30.0)
+    [bce] = domain.lma.binding_cache.of(mn_id(1))
+    assert (bce.state, bce.proxy_coa) == (State.REGISTERED, mag_address(where))
+    for number in MAGS:
+        assert (mn_id(1) in domain.mags[mag_address(number)].binding_update_list) == (number == where)
 
 
 Sharing.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
