@@ -1,7 +1,8 @@
 """MNs with two interfaces, each a session of its own (RFC 5213 section 5.4), where handovers begin and end."""
 
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
+import msgspec
 import pytest
 
 from common.actions import Action, Forwarding, Send, Solicit, ToAccess
@@ -20,7 +21,7 @@ from common.mh.messages import (
 )
 from magd.binding_update_list import SERVED, State
 from magd.config import FastHandover as FastHandoverSection
-from magd.config import Mag, MagdConfig, MobileNode
+from magd.config import Fpmipv6, Mag, MagdConfig, MobileNode
 from magd.mag import MobileAccessGateway
 from tests.domain import LMAA, mac, mag_address, mn_id, utc
 from tests.test_mag import HNP, accepted, sent
@@ -112,3 +113,40 @@ def test_a_reverse_pbu_is_about_one_of_them(here: int) -> None:
         mac(here): Forwarding(ToAccess(f"acc{here}", mac(here)), uplink_to=LMAA),
         mac(coming): Forwarding(ToAccess(f"acc{coming}", mac(coming)), held=True, uplink_to=LMAA),
     }
+
+
+def test_two_mags_settle_the_handover_of_each() -> None:
+    """RFC 5949: both are announced, one comes. The other one is de-registered when it is known not to follow."""
+    config = made("fpmipv6", shared=False)
+    peers = {mag_address(1): Fpmipv6(peers=(NMAG,)), NMAG: Fpmipv6(peers=(mag_address(1),))}
+    mags = {
+        address: MobileAccessGateway(
+            msgspec.structs.replace(config, mag=msgspec.structs.replace(config.mag, address=address), fpmipv6=fpmipv6),
+            utc,
+        )
+        for address, fpmipv6 in peers.items()
+    }
+
+    def carry(source: IPv6Address, actions: list[Action], now: float) -> None:
+        """To the other MAG and back; the LMA takes whatever is asked of it."""
+        answer_all(mags[source], [each for each in actions if sent([each])], now)
+        for each in actions:
+            if isinstance(each, Send) and each.destination in mags:
+                carry(each.destination, mags[each.destination].receive(source, each.message, now), now)
+
+    pmag, nmag = mags[mag_address(1)], mags[NMAG]
+    for number in PREFIXES:
+        carry(mag_address(1), pmag.link_up(f"acc{number}", 0.0), 0.01)
+    carry(mag_address(1), pmag.handover(MN, NMAG, 1.0), 1.0)
+    assert {entry.state for entry in pmag.binding_update_list.of(MN)} == {State.FORWARDED}
+    assert {entry.state for entry in nmag.binding_update_list.of(MN)} == {State.AWAITED}
+    for number in PREFIXES:
+        pmag.link_down(f"acc{number}", 1.5)
+    carry(NMAG, nmag.link_up("acc2", 1.6), 1.6)
+    over = pmag.deadline()
+    assert over is not None
+    actions = pmag.expire(over)
+    carry(mag_address(1), actions, over)
+    assert [(entry.mn_ll_id, entry.state) for entry in pmag.binding_update_list.of(MN)] == []
+    [come] = nmag.binding_update_list.of(MN)
+    assert (come.mn_ll_id, come.state) == (mac(2), State.REGISTERED)

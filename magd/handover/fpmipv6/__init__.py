@@ -135,7 +135,8 @@ class Fpmipv6(Pmipv6):
         if handover is None or handover.peer is None:
             return []
         code = HandoverAckCode.INSUFFICIENT_RESOURCES
-        return [Send(handover.peer, HandoverAck(sequence=handover.last, code=code, mn_id=entry.mn_id))]
+        refusal = HandoverAck(sequence=handover.last, code=code, mn_id=entry.mn_id, mn_ll_id=entry.mn_ll_id)
+        return [Send(handover.peer, refusal)]
 
     def refused(self, interface: str) -> list[Action]:
         return [HoldUplink(interface, keep=False)]

@@ -21,7 +21,8 @@ class Exchanges:
         self.peers = frozenset(peers)
         self.only_peer = peers[0] if len(peers) == 1 else None
         self._round_trips: dict[IPv6Address, float] = {}
-        self._heard: dict[tuple[IPv6Address, MnId], tuple[int, float]] = {}  # the last HI: sequence number, moment
+        # The last HI about each interface: sequence number, moment.
+        self._heard: dict[tuple[IPv6Address, MnId, bytes | None], tuple[int, float]] = {}
 
     def follow(self, config: MagdConfig) -> None:
         self._timeout = config.fpmipv6.hi_timeout
@@ -50,12 +51,13 @@ class Exchanges:
         """Older than another about the same MN, or a copy of one that has had its effect: an MN that has moved on since
         is not called back."""
         assert hi.mn_id is not None
-        last, heard_at = self._heard.get((source, hi.mn_id), (hi.sequence, -inf))
+        about = source, hi.mn_id, hi.mn_ll_id
+        last, heard_at = self._heard.get(about, (hi.sequence, -inf))
         age = (last - hi.sequence) % SEQUENCE_SPACE
         if heard_at + self._lifetime > now and age == 0:
             moved_on = SERVED if not hi.hnps else {State.FORWARDED, State.DEREGISTERING}
             return entry is not None and entry.state in moved_on and hi.code is not COMPLETED
         if heard_at + self._lifetime > now and age < SEQUENCE_SPACE // 2:
             return True
-        self._heard[source, hi.mn_id] = hi.sequence, now
+        self._heard[about] = hi.sequence, now
         return False

@@ -145,7 +145,11 @@ class NewMag:
             # Section 6.1.2: there is more.
             request = ContextRequest(self._context_option, bytes((handover.part + 1,)))
             hi = HandoverInitiate(
-                sequence=self._numbering.sequence(), flags=CONTEXT_ONLY, mn_id=entry.mn_id, requests=(request,)
+                sequence=self._numbering.sequence(),
+                flags=CONTEXT_ONLY,
+                mn_id=entry.mn_id,
+                mn_ll_id=entry.mn_ll_id,
+                requests=(request,),
             )
             steps = [Send(handover.peer, hi)]
             exchange = self._exchanges.begun(handover.peer, hi, now)

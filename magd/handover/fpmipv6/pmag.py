@@ -63,7 +63,7 @@ class PreviousMag:
         if nmag not in self._exchanges.peers:
             return [Note("handover-refused-unknown-mag", entry.mn_id, nmag)]
         assert nmag is not None
-        hi = self._about(entry, FORWARDING, mn_ll_id=entry.mn_ll_id)
+        hi = self._about(entry, FORWARDING)
         parts = self._parts(hi, entry)
         hi = bringing(hi, parts)
         handover = Handover(peer=nmag, leaving=True, exchange=self._exchanges.begun(nmag, hi, now), parts=parts[1:])
@@ -216,21 +216,24 @@ class PreviousMag:
 
     # Messages.
 
-    def _about(
-        self, entry: BindingUpdateListEntry, flags: HandoverInitiateFlag, mn_ll_id: bytes | None = None
-    ) -> HandoverInitiate:
+    def _about(self, entry: BindingUpdateListEntry, flags: HandoverInitiateFlag) -> HandoverInitiate:
         return HandoverInitiate(
             sequence=self._numbering.sequence(),
             flags=flags,
             mn_id=entry.mn_id,
             hnps=entry.hnps,
-            mn_ll_id=mn_ll_id,
+            mn_ll_id=entry.mn_ll_id,
             lma_addresses=(entry.lma,),
         )
 
     def _completion(self, entry: BindingUpdateListEntry) -> HandoverInitiate:
-        sequence = self._numbering.sequence()
-        return HandoverInitiate(sequence=sequence, flags=FORWARDING, code=COMPLETED, mn_id=entry.mn_id)
+        return HandoverInitiate(
+            sequence=self._numbering.sequence(),
+            flags=FORWARDING,
+            code=COMPLETED,
+            mn_id=entry.mn_id,
+            mn_ll_id=entry.mn_ll_id,
+        )
 
     def _parts(self, message: HandoverInitiate | HandoverAck, entry: BindingUpdateListEntry) -> Parts:
         """The MN's context in pieces that fit into such messages; nothing of one that is too large."""

@@ -81,7 +81,7 @@ def answer_to(hi: HandoverInitiate, code: HandoverAckCode) -> HandoverAck:
     if code < REFUSED:
         flags |= HandoverAckFlag.FORWARDING if hi.flags & HandoverInitiateFlag.FORWARDING else 0
         flags |= HandoverAckFlag.BUFFER if hi.flags & HandoverInitiateFlag.BUFFER else 0
-    return HandoverAck(sequence=hi.sequence, code=code, flags=flags, mn_id=hi.mn_id)
+    return HandoverAck(sequence=hi.sequence, code=code, flags=flags, mn_id=hi.mn_id, mn_ll_id=hi.mn_ll_id)
 
 
 def refuses(hack: HandoverAck) -> bool:
