@@ -80,9 +80,10 @@ class Heartbeats:
 
     def received(self, source: IPv6Address, beat: Heartbeat, now: float) -> Outcome:
         """A heartbeat from a peer that may send one."""
+        peer = self._peers.setdefault(source, Peer())
+        peer.supported = True  # whatever a Binding Error, or an earlier life of the peer, has said
         if not beat.response:  # answered whether or not there are sessions
             return [Send(source, self._response(beat.sequence))], []
-        peer = self._peers.setdefault(source, Peer())
         if not beat.unsolicited and (not peer.waiting or beat.sequence != peer.sequence):
             return [Note("heartbeat-unmatched", peer=source)], []
         events = []

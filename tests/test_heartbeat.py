@@ -103,6 +103,19 @@ def test_peer_that_does_not_know_heartbeats_is_never_asked_again() -> None:
     assert beats.row(PEER, 61.0)["heartbeats"] is False
 
 
+def test_who_sends_heartbeats_knows_them() -> None:
+    """The Binding Error was about another message; or the peer was replaced by one that knows more."""
+    beats = Heartbeats(60.0, 3, restart_counter=7)
+    beats.watch(PMAG, 0.0)
+    beats.expire(60.0, lambda _: True)
+    assert beats.not_recognized(PMAG)
+    beats.watch(PMAG, 61.0)
+    assert beats.deadline() == inf
+    beats.received(PMAG, Heartbeat(sequence=1), 62.0)
+    beats.watch(PMAG, 63.0)
+    assert beats.deadline() == 123.0
+
+
 def test_own_restart_is_announced() -> None:
     lma = LocalMobilityAnchor(lma_config(), utc, restart_counter=9)
     assert lma.started(sessions_lost=True, now=0.0) == [
