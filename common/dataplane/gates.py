@@ -140,14 +140,18 @@ class Gates:
             nfqueue.limit(queue, 0, acknowledge=False),
             nfqueue.verdict_on_all(queue, verdict),
         ]
-        gate.discarding = discard
         self._elements.change(remove=gate.limits)
-        with _undisturbed():
-            for _ in range(MOST_ROUNDS):
-                if self._none_left(self._queues.request([everything])[0]):
-                    break
-            outcome = self._queues.request(last_steps)
-        self.contested += not [self._none_left(error) for error in outcome][-1]
+        try:
+            with _undisturbed():
+                for _ in range(MOST_ROUNDS):
+                    if self._none_left(self._queues.request([everything])[0]):
+                        break
+                outcome = self._queues.request(last_steps)
+            self.contested += not [self._none_left(error) for error in outcome][-1]
+        except DataPlaneError:
+            self._elements.change(add=gate.limits)  # it is as closed as before, and can be opened yet
+            raise
+        gate.discarding = discard
         gate.state, gate.due = State.OPENING, self._clock() + SETTLE_S
 
     def deadline(self) -> float | None:
