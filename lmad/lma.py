@@ -81,7 +81,7 @@ class LocalMobilityAnchor:
 
     def started(self, sessions_lost: bool, now: float) -> list[Action]:
         """The first thing to do: tell every MAG when the sessions of the last life are gone (RFC 5847 section 3.2)."""
-        for mag in self.domain.mags:
+        for mag in sorted(self.domain.mags):
             if self.binding_cache.count_at(mag):
                 self.heartbeats.watch(mag, now)
         return self.heartbeats.announce(sorted(self.domain.mags)) if sessions_lost else []
