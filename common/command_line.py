@@ -38,13 +38,33 @@ def one_clear_line(program: str) -> Iterator[None]:
 
 
 def daemon_command(
-    program: str, purpose: str, load: Callable[[Path], T], run: Callable[[Path, T], None]
+    program: str,
+    purpose: str,
+    load: Callable[[Path], T],
+    run: Callable[[Path, T], None],
+    replay: Callable[[Path], tuple[int, str | None]],
 ) -> click.Command:
-    """The command line of a daemon: `load` reads its file, `run` serves by it until SIGTERM."""
+    """The command line of a daemon: `load` reads its file, `run` serves by it until SIGTERM; replay.py has `replay`."""
+
+    def replayed(context: click.Context, _option: click.Parameter, journal: Path | None) -> None:
+        if journal and not context.resilient_parsing:
+            with one_clear_line(program):
+                alike, difference = replay(journal)
+            click.echo(difference or f"{alike} inputs answered alike")
+            context.exit(1 if difference else 0)
 
     @click.command(program, help=purpose)
     @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="the TOML file")
     @click.option("--check", is_flag=True, help="validate the file and exit")
+    @click.option(
+        "--replay",
+        metavar="JOURNAL",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=replayed,
+        help="instead: tell the protocol what a journal with inputs says, and compare its answers; nothing is sent",
+    )
     def main(path: Path, check: bool) -> None:
         with one_clear_line(program):
             config = load(path)

@@ -80,13 +80,28 @@ class Extension(Section, frozen=True, kw_only=True):
 def load(path: Path, kind: type[T]) -> T:
     """Read `path` as a `kind`. Raises ConfigError with the file, the key and the reason in one line."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text()), kind, dec_hook=_convert)
+        return parse(tomllib.loads(path.read_text()), kind)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    except (msgspec.ValidationError, ConfigError) as error:
-        raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def parse(value: object, kind: type[T]) -> T:
+    """What a TOML or JSON file holds as a `kind`. Raises ConfigError with the key and the reason in one line."""
+    try:
+        return msgspec.convert(value, kind, dec_hook=_convert)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error).replace("`$.", "`")) from error
+
+
+def dump(value: msgspec.Struct) -> Any:
+    """The reverse of `parse`."""
+    return msgspec.to_builtins(
+        value, enc_hook=lambda each: each.hex(":") if isinstance(each, LinkLayerId) else str(each)
+    )
 
 
 def _convert(kind: type, value: Any) -> Any:
@@ -104,6 +119,11 @@ def _convert(kind: type, value: Any) -> Any:
 def check_on_stop(on_stop: OnStop, state_directory: Path | None) -> None:
     if on_stop == "keep" and state_directory is None:
         raise ConfigError('on_stop = "keep" needs a state_directory, or nobody would know what was kept')
+
+
+def check_journal(journal: Path | None, inputs: bool) -> None:
+    if inputs and journal is None:
+        raise ConfigError("journal_inputs needs a journal")
 
 
 def only_once(what: str, values: list[Any]) -> None:

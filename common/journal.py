@@ -2,12 +2,13 @@
 
 In the file it is one JSON line each, with nanoseconds of CLOCK_REALTIME. The moment is taken at once, the line is
 written when the daemon has time: nothing on the packet path waits for a file, and none that cannot be written ends a
-service.
+service. What replay.py notes, to play it again, is for the file alone.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +18,7 @@ from common.actions import Note
 from common.mh.messages import Message
 
 FLUSH_AT = 256  # lines
+Fields = Callable[[], dict[str, object]]  # what a line has besides, asked when it is written
 Listener = Callable[[str, Message | None, dict[str, object]], None]  # event, the message it is about, other fields
 
 
@@ -31,7 +33,7 @@ class Journal:
         self.notes: deque[Note] = deque()
         self._file: IO[bytes] | None = path.open("ab", buffering=0) if path else None
         self._missing = 0  # lines
-        self._entries: list[tuple[int, str, Message | None, dict[str, object]]] = []
+        self._entries: list[tuple[int, str, Fields]] = []
 
     @property
     def pending(self) -> bool:
@@ -39,12 +41,16 @@ class Journal:
 
     def write(self, event: str, message: Message | None = None, **fields: object) -> None:
         """Note an event; fields are written as text, those that are None not at all; of a message its name."""
-        if self._file:
-            self._entries.append((time.time_ns(), event, message, fields))
-            if len(self._entries) >= FLUSH_AT:
-                self.flush()
+        self.enter(event, partial(_said, message, fields))
         for listener in tuple(self.listeners):
             listener(event, message, fields)
+
+    def enter(self, event: str, fields: Fields) -> None:
+        """Note something for the file alone."""
+        if self._file:
+            self._entries.append((time.time_ns(), event, fields))
+            if len(self._entries) >= FLUSH_AT:
+                self.flush()
 
     def flush(self) -> None:
         if self._file and self._entries:
@@ -66,11 +72,14 @@ class Journal:
             self._file.close()
 
 
-def _line(entry: tuple[int, str, Message | None, dict[str, object]]) -> bytes:
-    t_ns, event, message, fields = entry
-    said = {name: str(value) for name, value in fields.items() if value is not None}
-    name = {"message": message.name} if message else {}
-    return msgspec.json.encode({"t_ns": t_ns, "event": event, **name, **said}) + b"\n"
+def _said(message: Message | None, fields: dict[str, object]) -> dict[str, object]:
+    said: dict[str, object] = {name: str(value) for name, value in fields.items() if value is not None}
+    return {"message": message.name, **said} if message else said
+
+
+def _line(entry: tuple[int, str, Fields]) -> bytes:
+    t_ns, event, fields = entry
+    return msgspec.json.encode({"t_ns": t_ns, "event": event, **fields()}) + b"\n"
 
 
 def _write(file: IO[bytes], octets: bytes) -> None:

@@ -68,9 +68,9 @@ class Table(Generic[K, V]):
         reader = Reader(kinds or {})
         self._read_key, self._read_value = reader.of(key), reader.of(value)
 
-    def encode(self, keys: Iterable[K]) -> list[Change]:
-        """Rows as octets; None for what is not there any more."""
-        rows, encode = self.rows, self._encode
+    def encode(self, keys: Iterable[K], rows: Mapping[K, V] | None = None) -> list[Change]:
+        """Rows, the table's own or others, as octets; None for what is not there any more."""
+        rows, encode = self.rows if rows is None else rows, self._encode
         return [(self.name, encode(key), encode(rows[key]) if key in rows else None) for key in keys]
 
     def decode(self, key: bytes, value: bytes, shift: float) -> tuple[K, V]:

@@ -20,9 +20,10 @@ from common.mh.raw_socket import MhSockets
 from common.persistence import Persistence
 from common.phases import LMA_PHASES
 from common.reload import Reloading
+from common.replay import Recorder, replay
 from common.store import birth
 from common.trace import trace
-from lmad.adoption import adopt, tables
+from lmad.adoption import adopt, life, relive, tables
 from lmad.commands import commands
 from lmad.config import RELOADABLE, LmadConfig, load_config
 from lmad.handover import SCHEMES
@@ -39,7 +40,8 @@ def run(path: Path, config: LmadConfig) -> None:
         kept = descriptors.inherited()
         data_plane = LinuxDataPlane(LMA, pools=config.lma.prefix_pools, keep=_keep(config), guard=guard, inherited=kept)
         journal = Journal(config.lma.journal)
-        core = LocalMobilityAnchor(config, utc, restart_counter=birth())
+        recorder = Recorder(journal, utc) if config.lma.journal_inputs else None
+        core = LocalMobilityAnchor(config, recorder.utc if recorder else utc, restart_counter=birth())
         scheme = config.lma.scheme
         persistence = Persistence.open(config.lma.state_directory, "lmad", tables(core, scheme))
         lost = persistence is None or persistence.lost
@@ -48,6 +50,9 @@ def run(path: Path, config: LmadConfig) -> None:
         keep = persistence is not None  # an end that nobody asked for leaves all to the next start
         try:
             sessions = adopt(core, persistence.loaded, scheme) if persistence else []
+            if recorder:
+                loaded = persistence.loaded if persistence else None
+                core = recorder.watch(core, life(core, loaded, config, time.monotonic()))
             strays = data_plane.start(config.lma.address, peers, sessions)
             descriptors.give({name: fd for name, fd in data_plane.descriptors().items() if name not in kept})
             shell = Shell(core, data_plane, mh, journal, persistence=persistence)
@@ -100,7 +105,11 @@ async def _serve(reloading: Reloading[LmadConfig], core: LocalMobilityAnchor, sh
             await shell.serve(lambda: shell.feed(core.started(lost, time.monotonic())), reload=reloading.reload)
 
 
-main = daemon_command("lmad", "Serve as local mobility anchor (RFC 5213) until SIGTERM.", load_config, run)
+def _replay(journal: Path) -> tuple[int, str | None]:
+    return replay(journal, LocalMobilityAnchor, LmadConfig, relive)
+
+
+main = daemon_command("lmad", "Serve as local mobility anchor (RFC 5213) until SIGTERM.", load_config, run, _replay)
 
 if __name__ == "__main__":
     main()

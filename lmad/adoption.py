@@ -1,14 +1,17 @@
 """What a local mobility anchor remembers of an earlier life, and how it goes on with that."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv6Address, IPv6Network
 from types import NoneType
 from typing import Any
 
 from common.actions import Forward, Forwarding, ToPeer
+from common.mh import codec
 from common.mh.messages import MnId
 from common.records import Recorded, Table
+from common.replay import Life, Rows
 from lmad.binding_cache import BindingCacheEntry, HandoverState, State
+from lmad.config import LmadConfig
 from lmad.lma import LocalMobilityAnchor
 
 
@@ -46,6 +49,21 @@ def adopt(core: LocalMobilityAnchor, loaded: Mapping[str, Mapping[Any, Any]], sc
     for table in core.scheme.tables():
         table.rows.update(loaded[table.name])
     return forwards
+
+
+def life(core: LocalMobilityAnchor, loaded: Rows | None, config: LmadConfig, now: float) -> Life[LmadConfig]:
+    """Of this anchor, for the journal; to be asked for as soon as it has adopted what was loaded."""
+    numbers = {"restart_counter": core.heartbeats.restart_counter}
+    return Life.of(core, config, numbers, now, tables=tables(core, config.lma.scheme), loaded=loaded)
+
+
+def relive(life: Life[LmadConfig], utc: Callable[[float], float]) -> LocalMobilityAnchor:
+    """An anchor that begins as that one did."""
+    codec.use(life.configuration.extension.code_points())
+    core = LocalMobilityAnchor(life.configuration, utc, **life.numbers)
+    scheme = life.configuration.lma.scheme
+    adopt(core, life.loaded(tables(core, scheme)), scheme)
+    return core
 
 
 def _has_place(core: LocalMobilityAnchor, bce: BindingCacheEntry, forwarding: Forwarding) -> bool:

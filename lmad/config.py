@@ -20,6 +20,7 @@ from common.config import (
     PositiveInt,
     Seconds,
     Section,
+    check_journal,
     check_on_stop,
     load,
     only_once,
@@ -71,6 +72,7 @@ class Lma(Section, frozen=True, kw_only=True):
     signalling_burst: PositiveInt = 4000
     control_socket: Path = Path("/run/context-reflector/lmad.sock")
     journal: Path | None = None
+    journal_inputs: bool = False
     metrics_address: IPv6Address | None = None
     metrics_port: Port = 9213
     state_directory: Path | None = None
@@ -150,6 +152,7 @@ class LmadConfig(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_on_stop(self.lma.on_stop, self.lma.state_directory)
+        check_journal(self.lma.journal, self.lma.journal_inputs)
         for pool in self.lma.prefix_pools:
             if pool.prefixlen > HNP_LENGTH:
                 raise ConfigError(f"prefix pool {pool} is too small: home network prefixes are /{HNP_LENGTH}")

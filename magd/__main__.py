@@ -26,9 +26,10 @@ from common.persistence import Persistence
 from common.phases import MAG_PHASES
 from common.records import Recorded, Table
 from common.reload import Reloading
+from common.replay import Recorder, replay
 from common.store import birth
 from common.trace import trace
-from magd.adoption import adopt, occupied, tables
+from magd.adoption import adopt, life, occupied, relive, tables
 from magd.attachment.link import LinkSource
 from magd.attachment.neighbour_discovery import NeighbourDiscoverySource
 from magd.attachment.neighbours import Neighbours
@@ -60,8 +61,10 @@ def run(path: Path, config: MagdConfig) -> None:
             router=config.router,
         )
         journal = Journal(mag.journal)
+        recorder = Recorder(journal, utc) if mag.journal_inputs else None
+        clock = recorder.utc if recorder else utc
         # A restarted MAG must not repeat the numbers of its last life (RFC 5213 section 5.5).
-        core = MobileAccessGateway(config, utc, sequence=int(time.time()) & 0xFFFF, restart_counter=birth())
+        core = MobileAccessGateway(config, clock, sequence=int(time.time()) & 0xFFFF, restart_counter=birth())
         stored = (*tables(core, mag.scheme), Table("access-link", links, str, Before))
         persistence = Persistence.open(mag.state_directory, "magd", stored)
         lost = persistence is None or persistence.lost
@@ -69,7 +72,11 @@ def run(path: Path, config: MagdConfig) -> None:
             core.anchors.heartbeats.restart_counter = persistence.restart_counter
         keep = persistence is not None  # an end that nobody asked for leaves all to the next start
         try:
-            sessions = adopt(core, persistence.loaded, config, time.monotonic()) if persistence else []
+            now = time.monotonic()
+            sessions = adopt(core, persistence.loaded, config, now) if persistence else []
+            if recorder:
+                loaded = persistence.loaded if persistence else None
+                core = recorder.watch(core, life(core, loaded, config, now))
             links.update(persistence.loaded["access-link"] if persistence else {})
             strays = data_plane.start(mag.address, config.lmas, sessions)
             descriptors.give({name: fd for name, fd in data_plane.descriptors().items() if name not in kept})
@@ -190,7 +197,11 @@ async def _serve(
             await shell.serve(start_sources, reloading.reload)
 
 
-main = daemon_command("magd", "Serve as mobile access gateway (RFC 5213) until SIGTERM.", load_config, run)
+def _replay(journal: Path) -> tuple[int, str | None]:
+    return replay(journal, MobileAccessGateway, MagdConfig, relive)
+
+
+main = daemon_command("magd", "Serve as mobile access gateway (RFC 5213) until SIGTERM.", load_config, run, _replay)
 
 if __name__ == "__main__":
     main()

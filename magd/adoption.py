@@ -1,13 +1,15 @@
 """What a mobile access gateway remembers of an earlier life, and how it goes on with that."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import NoneType
 from typing import Any
 
 from common.actions import Forward
+from common.mh import codec
 from common.mh.messages import MnId
 from common.records import Recorded, Table
+from common.replay import Life, Rows
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, Deferred, HandoverState, State
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6
@@ -64,6 +66,20 @@ def _asked_anew(entry: BindingUpdateListEntry, now: float) -> BindingUpdateListE
         anew = Deferred(entry.outstanding.pbu.lifetime, asked, now)
         return replace(entry, outstanding=None, deferred=anew)
     return entry
+
+
+def life(core: MobileAccessGateway, loaded: Rows | None, config: MagdConfig, now: float) -> Life[MagdConfig]:
+    """Of this gateway, for the journal; to be asked for as soon as it has adopted what was loaded."""
+    numbers = {"sequence": core.numbering.last, "restart_counter": core.anchors.heartbeats.restart_counter}
+    return Life.of(core, config, numbers, now, tables=tables(core, config.mag.scheme), loaded=loaded)
+
+
+def relive(life: Life[MagdConfig], utc: Callable[[float], float]) -> MobileAccessGateway:
+    """A gateway that begins as that one did."""
+    codec.use(life.configuration.extension.code_points())
+    core = MobileAccessGateway(life.configuration, utc, **life.numbers)
+    adopt(core, life.loaded(tables(core, life.configuration.mag.scheme)), life.configuration, life.now)
+    return core
 
 
 def occupied(core: MobileAccessGateway) -> frozenset[str]:

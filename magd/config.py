@@ -19,6 +19,7 @@ from common.config import (
     PositiveInt,
     Seconds,
     Section,
+    check_journal,
     check_on_stop,
     load,
     only_once,
@@ -78,6 +79,7 @@ class Mag(Section, frozen=True, kw_only=True):
     signalling_burst: PositiveInt = 4000
     control_socket: Path = Path("/run/context-reflector/magd.sock")
     journal: Path | None = None
+    journal_inputs: bool = False
     metrics_address: IPv6Address | None = None
     metrics_port: Port = 9214
     state_directory: Path | None = None
@@ -125,11 +127,13 @@ class OpaqueContext(Section, frozen=True, kw_only=True):
         if (self.hex is None) == (self.file is None):
             raise ConfigError("an opaque context has either hex or file")
         try:
-            self.octets()
+            octets = self.octets()
         except ValueError:
             raise ConfigError(f"opaque context {self.feature:#06x}: not hexadecimal digits") from None
         except OSError as error:
             raise ConfigError(f"opaque context {self.feature:#06x}: {self.file}: {error.strerror}") from None
+        msgspec.structs.force_setattr(self, "hex", octets.hex())  # from here on a configuration is all that it says
+        msgspec.structs.force_setattr(self, "file", None)
 
     def octets(self) -> bytes:
         return bytes.fromhex(self.hex) if self.hex is not None else self.file.read_bytes() if self.file else b""
@@ -165,6 +169,7 @@ class MagdConfig(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_on_stop(self.mag.on_stop, self.mag.state_directory)
+        check_journal(self.mag.journal, self.mag.journal_inputs)
         router = self.mag.fixed_mag_link_local_address_on_all_access_links
         if not (router.is_link_local or router.is_unspecified):
             raise ConfigError(f"{router} is no link-local address")

@@ -4,14 +4,15 @@ A core is killed in front of any action that it is about to carry out: what it d
 follows from it is done. The packets that a kernel holds outlive the core, as they do with a descriptor keeper.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from common.actions import Action, Forward
 from common.core import Core
 from common.persistence import Persistence
+from common.replay import Life
 from common.store import MemoryStore
 from lmad import adoption as lma_adoption
 from lmad.config import ContextReflector, LmadConfig
@@ -21,6 +22,8 @@ from magd.config import Fpmipv6, MagdConfig
 from magd.mag import MobileAccessGateway
 from tests.domain import LMAA, lma_config, mag_address, mag_config, utc
 from tests.packets import HNP, PacketDomain
+
+T = TypeVar("T", bound=Core)
 
 
 @dataclass
@@ -65,13 +68,15 @@ class MortalDomain(PacketDomain):
         """A new core goes on with what the store and the kernel have, as the daemons' start does."""
         match self.configs[node]:
             case LmadConfig() as config:
-                self.lma = lma = LocalMobilityAnchor(config, utc)
+                lma = LocalMobilityAnchor(config, self.clock(node))
                 self.persistences[node] = one = Persistence(self.stores[node], lma_adoption.tables(lma, self.scheme))
                 forwards = lma_adoption.adopt(lma, one.loaded, self.scheme)
+                self.lma = self.watched(node, lma, lma_adoption.life(lma, one.loaded, config, self.now))
             case MagdConfig() as config:
-                self.mags[node] = mag = MobileAccessGateway(config, utc, sequence=int(self.now * 1000) & 0xFFFF)
+                mag = MobileAccessGateway(config, self.clock(node), sequence=int(self.now * 1000) & 0xFFFF)
                 self.persistences[node] = one = Persistence(self.stores[node], mag_adoption.tables(mag, self.scheme))
                 forwards = mag_adoption.adopt(mag, one.loaded, config, self.now)
+                self.mags[node] = self.watched(node, mag, mag_adoption.life(mag, one.loaded, config, self.now))
         one.watch()
         for hnp in set(self.kernel.get(node, {})) - {hnp for forward in forwards for hnp in forward.hnps}:
             self.apply(node, Forward(None, (hnp,), None))  # type: ignore[arg-type]
@@ -80,6 +85,14 @@ class MortalDomain(PacketDomain):
         self.dead.discard(node)
         if node in self.mags:
             self._look_at_links(node)
+
+    def clock(self, _node: IPv6Address) -> Callable[[float], float]:
+        """Of a node's next life."""
+        return utc
+
+    def watched(self, _node: IPv6Address, core: T, _life: Life[Any]) -> T:
+        """What takes the place of a core whose life begins."""
+        return core
 
     def kill(self, node: IPv6Address) -> None:
         """Between two events, for `downtime` seconds."""

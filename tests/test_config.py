@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import lmad.__main__
 import magd.__main__
+from common.config import dump, parse
 from common.errors import ConfigError
 from lmad.config import load_config as load_lmad
 from magd.config import load_config as load_magd
@@ -32,6 +33,25 @@ def write(path: Path, text: str) -> Path:
 def test_shipped_files_load() -> None:
     assert load_lmad(SHIPPED / "lmad.toml").lma.scheme == "context-reflector"
     assert load_magd(SHIPPED / "magd.toml").mag.access_technology == 4
+
+
+@pytest.mark.parametrize(("load", "text"), [(load_lmad, LMAD), (load_magd, MAGD)])
+def test_a_configuration_that_was_read_is_all_that_it_says(
+    tmp_path: Path, load: Callable[[Path], msgspec.Struct], text: str
+) -> None:
+    """The files that it names are in it, and it can be written as JSON and read again."""
+    context = write(tmp_path / "context", "x" * 64)
+    whole = with_all_options(text).replace("/etc/context-reflector/mn1.context", str(context))
+    config = load(write(tmp_path / "all.toml", whole))
+    context.unlink()
+    assert parse(msgspec.json.decode(msgspec.json.encode(dump(config))), type(config)) == config
+
+
+def test_inputs_need_a_journal(tmp_path: Path) -> None:
+    for load, text, table in ((load_lmad, LMAD, "[lma]"), (load_magd, MAGD, "[mag]")):
+        path = write(tmp_path / "file.toml", text.replace(table, f"{table}\njournal_inputs = true", 1))
+        with pytest.raises(ConfigError, match=r"file\.toml: journal_inputs needs a journal$"):
+            load(path)
 
 
 def tables(config: msgspec.Struct, name: str = "") -> Iterator[tuple[str, msgspec.Struct]]:

@@ -134,7 +134,11 @@ def _daemon(name: str) -> str:
         f"/var/log/context-reflector/{name}.jsonl": "the journal, if \\fBjournal\\fR says so",
     }
     return (
-        _section("SYNOPSIS", f"\\fB{name}\\fR \\fB--config\\fR \\fIFILE\\fR [\\fB--check\\fR]")
+        _section(
+            "SYNOPSIS",
+            f"\\fB{name}\\fR \\fB--config\\fR \\fIFILE\\fR [\\fB--check\\fR]",
+            f"\\fB{name}\\fR \\fB--replay\\fR \\fIJOURNAL\\fR",
+        )
         + _section("DESCRIPTION", SERVICE[name], ABOUT_DAEMONS)
         + _list("OPTIONS", _options(command))
         + _list("SIGNALS", SIGNALS)
