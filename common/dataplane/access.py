@@ -9,9 +9,11 @@ from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
+from typing import NamedTuple
 
 from pyroute2 import IPRoute
 
+from common.dataplane import bpf
 from common.dataplane.forwardings import OnLink
 from common.dataplane.hold import Session
 from common.dataplane.netlink import HEADER as NLMSGHDR
@@ -167,16 +169,27 @@ def _setting(interface: str, name: str) -> Path:
     return Path("/proc/sys/net/ipv6/conf", interface, name)
 
 
-class LinkMonitor:
-    """The kernel's word on carriers: (interface, has carrier) for each change of any interface."""
+class Carrier(NamedTuple):
+    """The kernel's word on an interface: whether it has a carrier; one that is deleted has none."""
 
-    def __init__(self) -> None:
+    interface: str
+    device: int  # its index
+    on: bool
+
+
+class LinkMonitor:
+    """The kernel's word on each change of any interface; or, with `gone`, only on those that are deleted, so that who
+    asks for no more is not woken by a carrier."""
+
+    def __init__(self, *, gone: bool = False) -> None:
         self.socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
+        if gone:
+            bpf.attach(self.socket, bpf.netlink(RTM_DELLINK))
         self.socket.bind((0, RTMGRP_LINK))
 
-    def events(self) -> Iterator[tuple[str, bool]]:
+    def events(self) -> Iterator[Carrier]:
         """What has come since the last call; raises OSError (ENOBUFS) when the kernel had to drop some."""
         while True:
             try:
@@ -206,13 +219,13 @@ def mac_of(interface: str) -> str:
     return answer[18:24].hex(":")
 
 
-def _parse(data: bytes) -> Iterator[tuple[str, bool]]:
+def _parse(data: bytes) -> Iterator[Carrier]:
     offset = 0
     while offset + HEADER.size <= len(data):
-        length, kind, *_rest, flags, _change = HEADER.unpack_from(data, offset)
+        length, kind, *_rest, index, flags, _change = HEADER.unpack_from(data, offset)
         if kind in (RTM_NEWLINK, RTM_DELLINK):
             name = _name(data, offset + HEADER.size, offset + length)
-            yield name, kind == RTM_NEWLINK and bool(flags & IFF_LOWER_UP)
+            yield Carrier(name, index, kind == RTM_NEWLINK and bool(flags & IFF_LOWER_UP))
         offset += (length + 3) & ~3
 
 

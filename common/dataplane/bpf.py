@@ -21,6 +21,12 @@ def marked(mark: int) -> Sequence[Instruction]:
     return (LOAD_WORD, 0, 0, MARK), (JUMP_EQUAL, 0, 1, mark), (RETURN, 0, 0, ALL), (RETURN, 0, 0, 0)
 
 
+def netlink(kind: int) -> Sequence[Instruction]:
+    """Messages of this type, and nothing else; for netlink sockets. BPF loads in network order, netlink writes in the
+    machine's."""
+    return (LOAD_HALF, 0, 0, 4), (JUMP_EQUAL, 0, 1, socket.htons(kind)), (RETURN, 0, 0, ALL), (RETURN, 0, 0, 0)
+
+
 def from_source(address: IPv6Address) -> Sequence[Instruction]:
     """What this address has sent, and nothing else; for sockets that get IPv6 packets."""
     words = struct.unpack("!4I", address.packed)

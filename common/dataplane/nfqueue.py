@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.dataplane import bpf
-from common.dataplane.bpf import ALL, JUMP_EQUAL, LOAD_HALF, RETURN
 from common.dataplane.netlink import (
     ATTRIBUTE,
     ERROR,
@@ -139,7 +138,7 @@ class QueueSocket:
         if receive_buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, PRIVILEGED_RECEIVE_BUFFER, receive_buffer)
         if silent:
-            _let_only_answers_in(self._socket)
+            bpf.attach(self._socket, bpf.netlink(NLMSG_ERROR))  # every acknowledgement is one
         self._socket.bind((0, 0))
 
     def fileno(self) -> int:
@@ -222,11 +221,3 @@ def _parse(data: bytes) -> Notice | None:
             octets = data[start : offset + size]
         offset += (size + 3) & ~3
     return Notice(packet, device, octets)
-
-
-def _let_only_answers_in(netlink: socket.socket) -> None:
-    """A classic BPF program: NLMSG_ERROR, which every acknowledgement is, passes; the rest is as if read already."""
-    # BPF loads in network order, netlink writes in the machine's.
-    wanted = socket.htons(NLMSG_ERROR)
-    program = ((LOAD_HALF, 0, 0, 4), (JUMP_EQUAL, 0, 1, wanted), (RETURN, 0, 0, ALL), (RETURN, 0, 0, 0))
-    bpf.attach(netlink, program)

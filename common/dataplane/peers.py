@@ -34,7 +34,7 @@ class PeerTunnels:
     def prepare(self, ipr: IPRoute, local: IPv6Address, peers: Iterable[IPv6Address]) -> None:
         """Have exactly these tunnels. Raises NetlinkError."""
         self._local = local
-        self._monitor = LinkMonitor()  # from now on nothing is missed
+        self._monitor = LinkMonitor(gone=True)  # from now on nothing is missed
         self.indexes.update(tunnels.ensure(ipr, self._prefix, local, set(peers)))
 
     def reach(self, peers: Iterable[IPv6Address]) -> None:
@@ -87,7 +87,7 @@ class PeerTunnels:
         """Whether a tunnel may have vanished since the last call."""
         assert self._monitor
         try:
-            gone = [name for name, _ in self._monitor.events() if name.startswith(self._prefix)]
+            gone = [name for name, *_ in self._monitor.events() if name.startswith(self._prefix)]
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise

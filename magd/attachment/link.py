@@ -4,9 +4,8 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Collection
-from contextlib import suppress
 
-from common.dataplane.access import LinkMonitor, has_carrier
+from common.dataplane.access import Carrier, LinkMonitor, has_carrier
 
 
 class LinkSource:
@@ -27,7 +26,7 @@ class LinkSource:
     ) -> None:
         self._monitor = LinkMonitor()
         self._carrier = {interface: interface in occupied for interface in interfaces}
-        self._indexes = {interface: socket.if_nametoindex(interface) for interface in interfaces}
+        self._devices = {interface: socket.if_nametoindex(interface) for interface in interfaces}
         self._up, self._down, self._replaced = up, down, replaced
 
     def start(self) -> None:
@@ -46,8 +45,8 @@ class LinkSource:
 
     def _readable(self) -> None:
         try:
-            for interface, carrier in self._monitor.events():
-                self._changed(interface, carrier)
+            for said in self._monitor.events():
+                self._changed(said)
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
@@ -55,19 +54,19 @@ class LinkSource:
 
     def _look(self) -> None:
         for interface in self._carrier:
-            self._changed(interface, has_carrier(interface))
+            on = has_carrier(interface)
+            try:
+                device = socket.if_nametoindex(interface) if on else 0
+            except OSError:
+                continue  # gone meanwhile: there is more to be read
+            self._changed(Carrier(interface, device, on))
 
-    def _changed(self, interface: str, carrier: bool) -> None:
-        if self._carrier.get(interface, carrier) == carrier:
+    def _changed(self, said: Carrier) -> None:
+        interface, device, on = said
+        if self._carrier.get(interface, on) == on:
             return
-        self._carrier[interface] = carrier
-        if carrier:
-            self._identify(interface)
-        (self._up if carrier else self._down)(interface)
-
-    def _identify(self, interface: str) -> None:
-        with suppress(OSError):  # gone again: there is more to be read
-            index = socket.if_nametoindex(interface)
-            if index != self._indexes[interface]:
-                self._indexes[interface] = index
-                self._replaced(interface)
+        self._carrier[interface] = on
+        if on and device != self._devices[interface]:
+            self._devices[interface] = device
+            self._replaced(interface)
+        (self._up if on else self._down)(interface)

@@ -174,7 +174,12 @@ class Rig:
                 return
             monitor = LinkMonitor()
         self.network.air.attach({self.mn_name(number): mag})
-        wait_until(lambda: (self.interface(number), True) in monitor.events(), "carrier", 5.0, 0.001)
+        wait_until(
+            lambda: (self.interface(number), True) in {(name, on) for name, _, on in monitor.events()},
+            "carrier",
+            5.0,
+            0.001,
+        )
         monitor.close()
         show = ["ip", "-d", "-j", "link", "show", f"{self.mn_name(number)}-{mag}"]
         wait_until(lambda: '"state":"forwarding"' in self.nodes["air"].run(show), "a port that forwards", 5.0, 0.001)
