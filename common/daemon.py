@@ -112,8 +112,10 @@ class Shell:
 
     def feed(self, actions: Sequence[Action]) -> None:
         """Carry out what the core said, then wait for its next deadline."""
-        with self._in_time():
+        try:
             self.effects.perform(actions)
+        finally:
+            self._arm()
 
     def meet(self, peers: Iterable[IPv6Address]) -> None:
         """Be able to hear these peers, too. Raises ConfigError, and then nothing has changed."""
@@ -131,7 +133,7 @@ class Shell:
     def receive(self, mh: socket.socket) -> None:
         """Some of what a peer has said; its other words wait for its next turn, so one that floods delays itself."""
         end = time.monotonic() + TURN
-        with self._in_time():
+        try:
             while True:
                 try:
                     data, source, came_at = receive(mh)
@@ -143,6 +145,8 @@ class Shell:
                     self._received(data, source, came_at)
                 if time.monotonic() >= end:
                     break
+        finally:
+            self._arm()
 
     def _received(self, data: bytes, source: IPv6Address, came_at: float) -> None:
         try:
@@ -161,18 +165,13 @@ class Shell:
             self.effects.messages["received", message.name, outcome.value] += 1
 
     def _data_plane_readable(self, read: Callable[[], None]) -> None:
-        with self._in_time():
-            self.effects.attempt(read)
-
-    @contextmanager
-    def _in_time(self) -> Iterator[None]:
-        """Whatever comes of this, an error of ours included, the next deadline is waited for."""
         try:
-            yield
+            self.effects.attempt(read)
         finally:
             self._arm()
 
     def _arm(self) -> None:
+        """The next deadline is waited for, whatever came of a turn, an error of ours included."""
         loop = asyncio.get_running_loop()
         moments = (self.core.deadline(), self.data_plane.deadline())
         deadline = min((moment for moment in moments if moment is not None), default=None)
@@ -187,9 +186,11 @@ class Shell:
 
     def _expired(self) -> None:
         now = time.monotonic()
-        with self._in_time():
+        try:
             self.effects.attempt(lambda: self.data_plane.expire(now))
             self.effects.perform(self.core.expire(now))
+        finally:
+            self._arm()
 
     def _hung_up(self, reload: Callable[[], Note]) -> None:
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
