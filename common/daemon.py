@@ -212,7 +212,7 @@ class Shell:
             self._garbage.search(time.monotonic())
         if self._persistence and self._persistence.settle():
             asyncio.get_running_loop().run_in_executor(None, self._persistence.sync)
-        self.effects.tell_of_files()
+        self.effects.tell_of_others()
 
 
 def watchdog_interval() -> float | None:

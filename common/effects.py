@@ -68,7 +68,6 @@ class Effects:
         """Carry them out in order; what of it is worth noting."""
         if self._persistence:
             self._persistence.save()  # before anything is done that follows from it
-            self.tell_of_files()
         notes: list[Note] = []
         failed: list[Note] = []
         for action in actions:
@@ -94,6 +93,7 @@ class Effects:
                     notes.append(action)
         for note in notes:  # what a person reads is written when the packets have gone
             self.note(note)
+        self.tell_of_others()
         return notes + failed
 
     def _send(self, destination: IPv6Address, message: Message) -> None:
@@ -127,9 +127,10 @@ class Effects:
         if note.logged:
             self._log.note(note, time.monotonic())
 
-    def tell_of_files(self) -> None:
-        """Store and journal, should they begin to fail, or be as they should again."""
-        for notes in [self._journal.notes, *([self._persistence.notes] if self._persistence else [])]:
+    def tell_of_others(self) -> None:
+        """Store and journal, should they begin to fail, or be as they should again; what the data plane has mended."""
+        stored = [self._persistence.notes] if self._persistence else []
+        for notes in [self._journal.notes, *stored, self._data_plane.notes]:
             while notes:
                 self.note(notes.popleft())
 
@@ -139,3 +140,4 @@ class Effects:
             step()
         except DataPlaneError as error:
             self.note(Note("data-plane-refused", detail=str(error)))
+        self.tell_of_others()

@@ -51,6 +51,10 @@ EVENTS = {
     "data-plane-refused": Event(
         ERROR, Kind.FAILED, "the kernel refused a tunnel, route, rule or queue; the reason follows"
     ),
+    "tunnel-mended": Event(WARNING, Kind.DONE, "somebody had deleted the tunnel to a peer: it was made anew"),
+    "table-mended": Event(
+        WARNING, Kind.DONE, "somebody had deleted the table of nftables: made anew, but what waited is lost"
+    ),
     "state-not-stored": Event(
         ERROR, Kind.FAILED, "the state directory's disk is full, or failed: served as before, but a restart forgets"
     ),

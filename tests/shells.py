@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address
@@ -69,6 +70,7 @@ class NoKernel:
         self.refuses = False
         self.dropped: dict[str, int] = {}
         self.held: list[dict[str, object]] = []
+        self.notes: deque[Note] = deque()
 
     def apply(self, _forward: Forward) -> None:
         if self.refuses:

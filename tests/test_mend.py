@@ -50,6 +50,9 @@ class NoTunnels:
     def lost(self) -> bool:
         return True
 
+    def device(self, _peer: IPv6Address) -> str:
+        return "pml0"
+
     def mend(self) -> frozenset[IPv6Address]:
         if self.refuses:
             raise DataPlaneError("the kernel refused to make a tunnel anew: Operation not supported")
@@ -79,6 +82,7 @@ def test_a_tunnel_that_cannot_be_made_anew_is_tried_again() -> None:
     tunnels.refuses = False
     plane.expire(again + MEND_AGAIN_S)
     assert (sessions.tunnels, plane.deadline()) == ({MAG}, None)
+    assert [(note.event, note.peer) for note in plane.notes] == [("tunnel-mended", MAG)]
 
 
 def test_a_session_that_cannot_be_mended_keeps_no_other_one_from_it() -> None:

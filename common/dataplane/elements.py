@@ -28,7 +28,9 @@ from common.errors import DataPlaneError
 
 NFNL_SUBSYS_NFTABLES = 10
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
+MSG_GETTABLE, MSG_DELTABLE = (NFNL_SUBSYS_NFTABLES << 8 | number for number in (1, 2))
 MSG_NEWSETELEM, MSG_GETSETELEM, MSG_DELSETELEM = (NFNL_SUBSYS_NFTABLES << 8 | number for number in (12, 13, 14))
+TABLE_NAME, TABLE_HANDLE = 1, 4
 LIST_TABLE, LIST_SET, LIST_ELEMENTS = 1, 2, 3
 LIST_ELEM = 1
 ELEM_KEY, ELEM_DATA = 1, 2
@@ -131,6 +133,19 @@ class ElementSocket:
     def _header(self, kind: int, flags: int, length: int) -> bytes:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         return HEADER.pack(HEADER.size + length, kind, NLM_F_REQUEST | flags, self._sequence, 0)
+
+
+def handle_of(table: str) -> int | None:
+    """The kernel's number of the IPv6 table, another one whenever it is made; None if it is not there."""
+    body = GENERIC.pack(socket.AF_INET6, 0, 0) + attribute(TABLE_NAME, table.encode() + b"\0")
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as asking:
+        asking.send(HEADER.pack(HEADER.size + len(body), MSG_GETTABLE, NLM_F_REQUEST, 0, 0) + body)
+        data = asking.recv(1 << 16)
+    length, kind, *_ = HEADER.unpack_from(data)
+    if kind == NLMSG_ERROR:
+        return None
+    parts = attributes(data, HEADER.size + GENERIC.size, length)
+    return next(int.from_bytes(data[start:end]) for part, start, end in parts if part == TABLE_HANDLE)
 
 
 def _parse(name: str, data: bytes, start: int, end: int) -> Iterator[Element]:

@@ -13,12 +13,13 @@ and is told apart all the same.
 import errno
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from ipaddress import IPv6Address
 
 import nftables
 
+from common.dataplane.elements import handle_of
 from common.errors import DataPlaneError
 
 # The first 64 bits of an address, which is what home network prefixes have: cheaper to load and look up than a masked
@@ -30,6 +31,7 @@ IPV6_IN_IPV6 = 41
 UPLINK_FROM_SIZE = 1 << 16
 # An outer packet starts with the tunnel's 64, one with something given back with 255: no path is 127 routers long.
 GIVEN_BACK_HOP_LIMIT, GIVEN_BACK_THRESHOLD = 255, 128
+UNFINISHED = "unfinished"  # a chain that a table has while it is made anew, and that nobody else's has
 
 
 def lma_rules(tunnels: str, local: IPv6Address, *, returned: int | None, octets: int, sessions: int) -> str:
@@ -155,27 +157,50 @@ class Filter:
     """The table `name` of the family ip6."""
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._table = f"ip6 {name}"
         self._nft = nftables.Nftables()
+        self._rules = ""
+        self._peers: tuple[IPv6Address, ...] | None = None
+        self._handle: int | None = None
 
     def install(self, rules: str) -> None:
         """Replaces what there is; packets that wait in a queue are lost by that."""
-        marked = f"{rules}\nchain {_digest(rules)} {{}}"
-        self._run(f"add table {self._table}; delete table {self._table}; table {self._table} {{\n{marked}\n}}")
+        self._replace(f"{rules}\nchain {_digest(rules)} {{}}")
+        self.adopt(rules)
 
-    def has(self, rules: str) -> bool:
-        """Whether an earlier life has left just these; elements of sets and counters aside."""
+    def adopt(self, rules: str) -> bool:
+        """Whether there are just these, left by an earlier life; elements of sets and counters aside."""
         status, _, _ = self._nft.cmd(f"list chain {self._table} {_digest(rules)}")
+        self._rules, self._handle = rules, handle_of(self._name)
         return bool(status == 0)
+
+    def is_there(self) -> bool:
+        """Whether the table is the one that was installed or adopted."""
+        return self._handle is not None and self._handle == handle_of(self._name)
+
+    def remake(self, refill: Callable[[], None]) -> None:
+        """The table as it was; it sleeps until `refill` has put elements into its sets. Raises DataPlaneError."""
+        self._replace(f"flags dormant;\n{self._rules}\nchain {UNFINISHED} {{}}")
+        self._handle = handle_of(self._name)
+        if self._peers is not None:
+            self.set_peers(self._peers)
+        refill()
+        # Refused if it is gone again, or another.
+        finish = f"delete chain {self._table} {UNFINISHED}; add chain {self._table} {_digest(self._rules)}"
+        self._run(f"add table {self._table}; {finish}")
 
     def set_peers(self, peers: Iterable[IPv6Address]) -> None:
         """These may signal from now on, and nobody else (guard.py)."""
-        elements = ", ".join(map(str, peers))
+        self._peers = tuple(peers)
+        elements = ", ".join(map(str, self._peers))
         add = f"; add element {self._table} peers {{ {elements} }}" if elements else ""
         self._run(f"flush set {self._table} peers{add}")
 
     def drops(self) -> dict[str, int]:
-        """Packets dropped, by reason."""
+        """Packets dropped, by reason; none by rules that somebody has deleted."""
+        if handle_of(self._name) is None:
+            return {}
         self._nft.set_json_output(True)
         try:
             listing = json.loads(self._run(f"list counters table {self._table}"))
@@ -186,6 +211,9 @@ class Filter:
 
     def remove(self) -> None:
         self._run(f"add table {self._table}; delete table {self._table}")
+
+    def _replace(self, content: str) -> None:
+        self._run(f"add table {self._table}; delete table {self._table}; table {self._table} {{\n{content}\n}}")
 
     def _run(self, commands: str) -> str:
         status, output, error = self._nft.cmd(commands)

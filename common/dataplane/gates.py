@@ -154,6 +154,24 @@ class Gates:
         gate.discarding = discard
         gate.state, gate.due = State.OPENING, self._clock() + SETTLE_S
 
+    def elements(self) -> Iterator[Element]:
+        """All that are to be in place now."""
+        for gate in self._shut:
+            if gate.state is State.CLOSED:
+                yield from gate.limits
+            if gate.state in (State.CLOSED, State.OPENING):
+                yield from gate.elements
+
+    def lose(self) -> None:
+        """The rules were deleted, and the kernel has dropped what waited: that is counted."""
+        closed = [gate for gate in self._shut if gate.state is State.CLOSED]
+        states = nfqueue.states()
+        for gate in closed:
+            state = states[gate.queue]
+            lost = state.entered - state.undelivered - state.kept - gate.counted
+            self._drops[f"{gate.reason}-flushed"] += lost
+            gate.counted += lost
+
     def deadline(self) -> float | None:
         return min((gate.due for gate in self._shut if gate.state is not State.CLOSED), default=None)
 

@@ -1,10 +1,11 @@
 """What the shells ask of a kernel. `linux.py` does it; the tests have a double that remembers the calls."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv6Address
 from typing import Protocol
 
-from common.actions import Forward
+from common.actions import Forward, Note
 
 
 class Readable(Protocol):
@@ -14,7 +15,12 @@ class Readable(Protocol):
 
 
 class DataPlane(Protocol):
-    """Every method raises DataPlaneError, and then what was before the call is in place again, or nothing of it."""
+    """Every method raises DataPlaneError, and then what was before the call is in place again, or nothing of it.
+
+    `notes` are what is to be said of what it has done by itself, until somebody has taken them.
+    """
+
+    notes: deque[Note]
 
     def start(self, local: IPv6Address, peers: Iterable[IPv6Address], sessions: Sequence[Forward] = ()) -> int:
         """Have a tunnel from `local` to each peer and these sessions forwarded so.

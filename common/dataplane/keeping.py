@@ -1,7 +1,7 @@
 """All that keeps packets in the kernel: the holds of sessions, strays, and at a MAG the gates of access links."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.dataplane.elements import Element, ElementSocket
@@ -87,6 +87,12 @@ class Keeping:
     def hold(self, session: Session, also: Sequence[Element]) -> None:
         """The session is held when this returns, and `also` are in their sets. Raises DataPlaneError."""
         self.pool.start(session, also)
+
+    def refill(self, listed: Iterable[Element]) -> None:
+        """The sets are empty: put into them what is `listed` and the way into every gate. Raises DataPlaneError."""
+        self.strays.lose()
+        self.gates.lose()
+        self.elements.change(add=[*listed, *self.gates.elements()])
 
     def sockets(self) -> list[Watch]:
         return [(self.strays.socket, self.strays.read)]

@@ -7,6 +7,7 @@ else is ever touched.
 
 import errno
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from common.actions import Forward
+from common.actions import Forward, Note
 from common.dataplane import reconcile, routes, tunnels
 from common.dataplane.access import AccessLinks, Before
 from common.dataplane.filter import Filter, lma_rules, mag_rules
@@ -30,6 +31,7 @@ from common.dataplane.router import RESERVED, RouterAddresses
 from common.dataplane.senders import Senders
 from common.dataplane.sessions import Sessions
 from common.dataplane.tunnels import device_name
+from common.dataplane.upkeep import Upkeep
 from common.errors import DataPlaneError
 
 MEND_AGAIN_S = 5.0  # after the kernel has refused to make a tunnel anew
@@ -71,12 +73,14 @@ class LinuxDataPlane:
         self._gives_back = keep is not None and keep.give_back
         self._neighbours = frozenset(neighbours)
         self._keeping: Keeping | None = None
+        self.notes: deque[Note] = deque()
         self._peers = PeerTunnels(role.device_prefix, role.protocol)
         self._table = f"context_reflector_{role.name}"
         self._filter = Filter(self._table)
         self._route_socket = RouteSocket()
         paths = Paths(role.protocol, self._peers.indexes, self._peers.tables, local_routing=local_routing)
         self._sessions = Sessions(role, paths, self._route_socket, self._peers.indexes, self._neighbours)
+        self._upkeep = Upkeep(self._table, self._filter, self._sessions.refill, self.notes)
         self._access: AccessLinks | None = None
         self._mend_at: float | None = None
         self._ipr = IPRoute()
@@ -88,7 +92,7 @@ class LinuxDataPlane:
         try:
             routes.prepare(self._role.protocol)
             rules = self._rules(local, self._keep)
-            if not (is_filtered := self._filter.has(rules)):
+            if not (is_filtered := self._filter.adopt(rules)):
                 self._filter.install(self._rules(local, None))  # nothing must lead to queues that are about to be made
             self._peers.prepare(self._ipr, local, [*peers, *self._neighbours])
             if self._access_interfaces:
@@ -144,21 +148,26 @@ class LinuxDataPlane:
 
     def apply(self, forward: Forward) -> None:
         """See DataPlane.apply."""
+        self._upkeep.look()
         self._sessions.apply(forward)
 
     def hold_uplink(self, interface: str, keep: bool) -> None:
         """See DataPlane.hold_uplink."""
+        self._upkeep.look()
         if self._keeping:
             self._keeping.uplink.keep(interface, keep)
 
     def sockets(self) -> list[Watch]:
-        return [(self._peers.socket, self._links_changed), *(self._keeping.sockets() if self._keeping else [])]
+        own: list[Watch] = [(self._peers.socket, self._links_changed), (self._upkeep.socket, self._upkeep.look)]
+        return own + (self._keeping.sockets() if self._keeping else [])
 
     def deadline(self) -> float | None:
-        moments = (self._mend_at, self._keeping.deadline() if self._keeping else None)
+        moments = (self._mend_at, self._upkeep.deadline(), self._keeping.deadline() if self._keeping else None)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def expire(self, now: float) -> None:
+        self._upkeep.look()
+        self._upkeep.expire(now)
         if self._keeping:
             self._keeping.expire(now)
         if self._mend_at is not None and self._mend_at <= now:
@@ -187,6 +196,7 @@ class LinuxDataPlane:
 
     def close(self, *, keep: bool = False) -> None:
         """See DataPlane.close; what a crash in between would leave, the next start removes."""
+        self._upkeep.close()
         if not keep:
             self._filter.remove()
         if self._keeping:
@@ -227,6 +237,8 @@ class LinuxDataPlane:
         self._mend_at = time.monotonic() + MEND_AGAIN_S
         changed = self._peers.mend()
         self._mend_at = None
+        for peer in sorted(changed):
+            self.notes.append(Note("tunnel-mended", peer=peer, detail=f"it was {self.tunnel_device(peer)}"))
         if changed:
             self._sessions.mend(changed)
 

@@ -1,7 +1,6 @@
 """The tunnel to each peer, and at a MAG the table that leads into it; one that somebody deletes is made anew."""
 
 import errno
-import logging
 import socket
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,6 @@ from common.errors import DataPlaneError
 
 TUNNEL_TABLE = 5213  # the first of the tables whose default route is a tunnel
 
-log = logging.getLogger(__name__)
-
 
 class PeerTunnels:
     """`indexes`: device index by peer; `tables`: by peer too, empty at an LMA. Both dictionaries stay the same ones."""
@@ -26,7 +23,6 @@ class PeerTunnels:
     def __init__(self, prefix: str, protocol: int) -> None:
         self.indexes: dict[IPv6Address, int] = {}
         self.tables: dict[IPv6Address, int] = {}
-        self.mended = 0
         self._prefix, self._protocol = prefix, protocol
         self._local = IPv6Address(0)
         self._monitor: LinkMonitor | None = None
@@ -105,11 +101,7 @@ class PeerTunnels:
                 worker.submit(self._mend).result()
             except NetlinkError as error:
                 raise DataPlaneError(f"the kernel refused to make a tunnel anew: {error}") from error
-        changed = frozenset(peer for peer, index in self.indexes.items() if before[peer] != index)
-        for peer in changed:
-            self.mended += 1
-            log.warning("tunnel-mended peer=%s somebody had deleted %s", peer, self.device(peer))
-        return changed
+        return frozenset(peer for peer, index in self.indexes.items() if before[peer] != index)
 
     def close(self) -> None:
         if self._monitor:

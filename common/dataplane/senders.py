@@ -1,6 +1,7 @@
 """On access links that several MNs share: which MAC may send from which home network prefix (guard.py has the rule)."""
 
 from collections.abc import Mapping
+from itertools import chain
 from struct import pack
 
 from common.dataplane.elements import Element, ElementSocket
@@ -32,6 +33,10 @@ class Senders:
         bound = frozenset[Element]().union(*self._bound.values())
         strays = {element for name in ("guarded", "bound") for element in self._elements.listed(name)} - bound
         self._elements.change(remove=list(strays))
+
+    def refill(self) -> None:
+        """The sets are empty: put into them what is to be there."""
+        self._elements.change(add=list(chain(*self._bound.values())))
 
     def close(self) -> None:
         self._elements.close()

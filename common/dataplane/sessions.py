@@ -109,6 +109,13 @@ class Sessions:
         if refused:
             raise DataPlaneError(f"{len(refused)} sessions could not be mended: {refused[0]}")
 
+    def refill(self) -> None:
+        """The sets are empty, for the table was made anew: put into them what is to be there. Raises DataPlaneError."""
+        if self.keeping:
+            self.keeping.refill(chain(*self._listed.values()))
+        if self.senders:
+            self.senders.refill()
+
     def judge(self, prefix: bytes, device: int) -> Fate:
         """What is to become of a stray."""
         forwarding = self._installed.get(self._session_of.get(prefix, ()))

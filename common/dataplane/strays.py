@@ -91,6 +91,14 @@ class Strays:
         for prefix in prefixes:
             self._drop(prefix, reason)
 
+    def lose(self) -> None:
+        """The rules were deleted, and the kernel has dropped what waited: that is counted."""
+        self.socket.tell(nfqueue.verdict_on_all(self._queue, nfqueue.DROP, acknowledge=False))  # if any is left
+        unread = sum(1 for _ in self.socket.notices(self._length))
+        self._drops[f"{self._reason}-flushed"] += unread + sum(map(len, self._waiting.values()))
+        self._waiting.clear()
+        self._given_up_at.clear()
+
     def deadline(self) -> float | None:
         return min(self._given_up_at.values(), default=None)
 

@@ -9,7 +9,7 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from common.actions import Forward
+from common.actions import Forward, Note
 from common.config import LinkLayerId
 from common.daemon import Shell, utc
 from common.dataplane.interface import Readable
@@ -75,6 +75,7 @@ class PretendedKernel:
         indexes = {peer: number for number, peer in enumerate(peers, 1)}
         self._paths = Paths(PROTOCOL, indexes, indexes)
         self.has: dict[tuple[IPv6Network, ...], Forward] = {}
+        self.notes: deque[Note] = deque()
 
     def start(self, _local: IPv6Address, _peers: Iterable[IPv6Address]) -> None: ...
 

@@ -116,6 +116,13 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     return wait_until(condition, what, EVENT_TIMEOUT_S)
 
 
+def flush(lab: SystemLab, node: str) -> None:
+    """As a restart of Debian's nftables does; returns when the daemon says that it has its rules again."""
+    before = lab.counters(node)["table-mended"]
+    lab.nodes[node].run(["nft", "flush", "ruleset"])
+    eventually(lambda: lab.counters(node)["table-mended"] > before, "the table is not made anew")
+
+
 def traces(node: Node) -> dict[str, str]:
     """What a daemon could leave in a node, as the tools print it; neighbours that the kernel found itself apart."""
     shown = {

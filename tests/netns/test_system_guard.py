@@ -26,7 +26,7 @@ from common.mh.messages import ALL_ZERO_PREFIX, AccessTechnologyType, HandoffInd
 from testbed.lab.node import Node
 from testbed.lab.topology import LMAA
 from testbed.lab.visit import LabSpec
-from tests.netns.system import Edits, SystemLab, captured, eventually, packets, raw, udp
+from tests.netns.system import Edits, SystemLab, captured, eventually, flush, packets, raw, udp
 
 pytestmark = pytest.mark.netns
 
@@ -175,7 +175,12 @@ def test_an_mn_cannot_shrink_the_tunnel(lab: SystemLab, addresses: dict[str, IPv
         assert "mtu 1280" not in lab.nodes[node].run(["ip", "-6", "route", "get", str(peer)])
 
 
-def test_on_a_shared_link_an_mns_source_goes_with_its_mac(lab: SystemLab, addresses: dict[str, IPv6Address]) -> None:
+@pytest.mark.parametrize("flushed", [False, True], ids=["", "after a flush"])
+def test_on_a_shared_link_an_mns_source_goes_with_its_mac(
+    lab: SystemLab, addresses: dict[str, IPv6Address], *, flushed: bool
+) -> None:
+    if flushed:
+        flush(lab, "mag1")
     cn = lab.topology.addresses["cn"]
 
     def datagram(text: bytes) -> bytes:

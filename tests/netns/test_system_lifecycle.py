@@ -12,7 +12,7 @@ from common.dataplane.router import MAG_MAC
 from testbed.lab.node import LabError
 from testbed.lab.topology import LMAA
 from testbed.lab.visit import LabSpec
-from tests.netns.system import SystemLab, differences, eventually, traces
+from tests.netns.system import BUDGETS, SystemLab, differences, eventually, flush, traces
 
 pytestmark = pytest.mark.netns
 
@@ -163,6 +163,31 @@ def test_a_tunnel_that_somebody_deleted_is_made_anew(node: str, peer: str) -> No
             assert lab.nodes[node].run(["ip", "link", "show", tunnel(lab, node, peer)]).split(":")[0] != index
         for mag in ("mag2", "mag1"):
             assert lab.settle("mn", mag) == address
+
+
+def table(lab: SystemLab, node: str) -> list[str]:
+    """The daemon's, with the elements of its sets, without what it counts."""
+    listing = lab.nodes[node].run(["nft", "-s", "list", "ruleset"])
+    return BUDGETS.sub("", listing).split()
+
+
+@pytest.mark.parametrize("node", ["lma", "mag1"])
+def test_rules_that_somebody_flushed_are_made_anew(node: str) -> None:
+    with SystemLab(LabSpec(scheme="context-reflector")) as lab:
+        address = lab.settle("mn", "mag1")
+        assert served(lab) == address
+        before = table(lab, node)
+        for _ in range(2):
+            flush(lab, node)
+            assert table(lab, node) == before
+            assert served(lab) == address
+        for mag in ("mag2", "mag1"):
+            assert lab.settle("mn", mag) == address
+        assert lab.counters("lma")["hold-started"] == lab.counters("lma")["hold-released"] == 2
+        assert lab.counters("lma")["served-with-less"] == 0
+        assert "data-plane-refused" not in lab.counters(node)
+        assert lab.end(node) == 0
+        assert "context_reflector" not in lab.nodes[node].run(["nft", "list", "tables"])
 
 
 def test_a_tunnel_that_cannot_be_made_anew_is_refused_not_lied_about() -> None:
