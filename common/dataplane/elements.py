@@ -76,16 +76,21 @@ class ElementSocket:
 
     def _carry_out(self, batch: Sequence[bytes]) -> None:
         self._socket.send(b"".join([self._border(BATCH_BEGIN), *batch, self._border(BATCH_END)]))
-        failure = 0
+        failure = unsaid = 0
         while True:  # what the kernel says is all there when `send` returns
             try:
                 data = self._socket.recv(1 << 16)
             except BlockingIOError:
                 break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                unsaid = errno.ENOBUFS  # so many were refused that not all answers had room
+                continue
             kind = HEADER.unpack_from(data)[1]
             if kind == NLMSG_ERROR:
                 failure = failure or -int(ERROR.unpack_from(data, HEADER.size)[0])
-        if failure:
+        if failure := failure or unsaid:
             raise DataPlaneError(f"the kernel refused a set element: {os.strerror(failure)}")
 
     def listed(self, name: str) -> Iterator[Element]:
