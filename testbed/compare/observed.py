@@ -1,7 +1,7 @@
 """What a run's captures show beyond `testbed handover --json`: who talks to whom, what becomes of packets on the way.
 
 "In a handover" is a packet that was sent, or was on its way to a MAG, between the moment when the network could first
-know of the move and the first arrival through the nMAG; the rest of the run is what it is compared with.
+know of the move and the nMAG passing on the first one; the rest of the run is what it is compared with.
 """
 
 import csv
@@ -125,11 +125,11 @@ class _Seen:
         """Of one flow, in the order in which they were sent."""
         windows, fates = self.windows[mn], self.fates[mn, direction]
         starts = [window.start_ns for window in windows]
+        over_ns = {id(window): self._over_ns(mn, direction, window) for window in windows}
         for number, sent_ns in sorted(self.flows[mn, direction].sent.items()):
             journey = self._journeys[mn, direction][number]
             window = windows[max(bisect_right(starts, sent_ns) - 1, 0)]
             arrived_ns = fates.first_arrivals.get(number)
-            first = window.first.get(direction)
             yield Packet(
                 number,
                 sent_ns,
@@ -137,8 +137,17 @@ class _Seen:
                 journey,
                 window,
                 window.holds(sent_ns),
-                window.move.begin_ns - self.one_way_ns <= sent_ns < (first.t_ns if first else window.end_ns),
+                window.move.begin_ns - self.one_way_ns <= sent_ns < over_ns[id(window)],
             )
+
+    def _over_ns(self, mn: str, direction: str, window: Window) -> int:
+        """When the nMAG passed on the first packet. By its arrival no count would be the same twice: where the way is as
+        long as the packets' interval, another one is sent in that very moment."""
+        first = window.first.get(direction)
+        if first is None:
+            return window.end_ns
+        leaving = (seen for seen in self._journeys[mn, direction][first.number].sightings if seen.outgoing)
+        return next((seen.t_ns for seen in leaving if seen.node == window.move.nmag), first.t_ns)
 
     def associations(self) -> list[Association]:
         found: dict[tuple[str, str], list[Signal]] = defaultdict(list)
