@@ -141,8 +141,8 @@ class _Seen:
             )
 
     def _over_ns(self, mn: str, direction: str, window: Window) -> int:
-        """When the nMAG passed on the first packet. By its arrival no count would be the same twice: where the way is as
-        long as the packets' interval, another one is sent in that very moment."""
+        """When the nMAG passed on the first packet. By its arrival no count would be the same twice: where the way is
+        as long as the packets' interval, another one is sent in that very moment."""
         first = window.first.get(direction)
         if first is None:
             return window.end_ns
