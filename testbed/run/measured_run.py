@@ -8,8 +8,8 @@ import gc
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from ipaddress import IPv6Interface
 from pathlib import Path
@@ -19,6 +19,7 @@ from common.control import ask
 from common.schemes import SCHEMES
 from testbed.lab.lab import Lab
 from testbed.lab.node import Node, now_ns, sleep_until, wait_until
+from testbed.lab.processor import one_processor
 from testbed.run.announcement import Announcer, Departure
 from testbed.run.capture import Capture, capture_all, stop_all
 from testbed.run.load import Flows, Traffic
@@ -57,25 +58,10 @@ def run(
     for name in ("captures", "journals", "logs"):
         (records / name).mkdir(parents=True, exist_ok=True)
     progress(f"bringing up {scenario.mags} access routers and {scenario.mns} mobile nodes")
-    with _one_processor(), Lab(scenario.lab_spec(), records=records) as lab:
+    with one_processor(), Lab(scenario.lab_spec(), records=records) as lab:
         report = _Run(scenario, lab, records, progress, whole_captures).measure()
     report["backend"] = backend
     (records / "run.json").write_text(json.dumps(report, indent=1))
-
-
-@contextmanager
-def _one_processor() -> Iterator[None]:
-    """This process, and all that it starts meanwhile, have one processor.
-
-    What a namespace sends another waits in a queue of the processor that sent it: packets of one stream that were sent
-    by two overtake each other as soon as one of the two is slow.
-    """
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 class _Run:

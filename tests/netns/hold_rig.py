@@ -1,7 +1,6 @@
 """The lab's network with data planes in it but no daemons: tests play the cores, and count packets."""
 
 import json
-import os
 import select
 import time
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from common.dataplane.roles import LMA, MAG
 from common.mh.messages import MnId
 from testbed.lab.network import Network
 from testbed.lab.node import Node, wait_until
+from testbed.lab.processor import one_processor
 from testbed.lab.topology import HNP_POOL, LMAA, build
 from tests.netns.numbered import PORT, Receiver, Sender
 
@@ -107,7 +107,7 @@ class Rig:
             self.mags = {name: self._address(name) for name in self.network.topology.mags}
             self.cn = self._address("cn")
             _set_backlog(undo)
-            _use_one_processor(undo)
+            undo.enter_context(one_processor())
             for node in self.nodes.values():
                 node.run(["unshare", "--mount", "sh", "-ec", KEEP_ORDER])
             for number, mn in enumerate(self.network.topology.mns, 1):
@@ -235,12 +235,6 @@ class Rig:
 
     def _address(self, name: str) -> IPv6Address:
         return self.network.topology.addresses[name]
-
-
-def _use_one_processor(undo: ExitStack) -> None:
-    """The one that carries the packets. An emulated one may stand still for long while another one runs."""
-    undo.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {0})
 
 
 def _set_backlog(undo: ExitStack) -> None:

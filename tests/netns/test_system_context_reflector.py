@@ -7,6 +7,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from testbed.lab.processor import one_processor
 from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, eventually
 from tests.netns.test_system_kills import installed, settled, wanted
@@ -23,7 +24,8 @@ REFLECTIONS = "table ip6 deaf { chain in { type filter hook input priority 0; me
 @pytest.fixture(scope="module")
 def lab() -> Iterator[SystemLab]:
     shorter = [(SECTION, f"{SECTION}context_lifetime = {CONTEXT_LIFETIME_S}\n")]
-    with SystemLab(LabSpec(mags=3, scheme="context-reflector"), dict.fromkeys(NODES, shorter)) as up:
+    spec = LabSpec(mags=3, scheme="context-reflector")
+    with one_processor(), SystemLab(spec, dict.fromkeys(NODES, shorter)) as up:
         yield up
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from common.dataplane.adoption import SETS
 from common.dataplane.tunnels import device_name
+from testbed.lab.processor import one_processor
 from testbed.lab.topology import LMAA
 from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, differences, eventually, traces
@@ -130,7 +131,7 @@ def test_daemons_killed_at_random_moments_lose_nothing() -> None:
     chance = random.Random(SEED)
     mags = ("mag1", "mag2")
     spec = LabSpec(mns=2, scheme="context-reflector")
-    with SystemLab(spec, persistent=True) as lab:
+    with one_processor(), SystemLab(spec, persistent=True) as lab:
         mns = [mn.name for mn in lab.topology.mns]
         where = dict.fromkeys(mns, "mag1")
         addresses = {mn: lab.settle(mn, mag) for mn, mag in where.items()}
@@ -180,7 +181,8 @@ def test_daemons_killed_at_random_moments_lose_nothing() -> None:
 def test_services_that_are_restarted_in_mid_handover_lose_nothing() -> None:
     """`on_stop = "keep"`, while the MN is away and its packets are held; later the last stop leaves no trace."""
     keep = {node: [("\njournal =", '\non_stop = "keep"\njournal =')] for node in ("lma", "mag1", "mag2")}
-    with SystemLab(LabSpec(scheme="context-reflector"), keep, persistent=True) as lab:
+    spec = LabSpec(scheme="context-reflector")
+    with one_processor(), SystemLab(spec, keep, persistent=True) as lab:
         address = lab.settle("mn", "mag1")
         with Traffic(lab, {"mn": address}) as traffic:
             traffic.until(time.monotonic() + 0.2)

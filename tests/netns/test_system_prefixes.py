@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import pytest
 
+from testbed.lab.processor import one_processor
 from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, eventually
 from tests.netns.traffic import INTERVAL_S, Traffic
@@ -18,7 +19,7 @@ L2_S = 1.0  # contexts come first, on an emulated machine too
 
 def test_all_prefixes_of_an_mn_move_together_and_a_long_context_with_them() -> None:
     spec = LabSpec(mns=2, scheme="context-reflector", prefixes=2, fixed=1, context_octets=CONTEXT_OCTETS)
-    with SystemLab(spec) as lab:
+    with one_processor(), SystemLab(spec) as lab:
         ids = {mn.name: mn.mn_id for mn in lab.topology.mns}
         for mn in ids:
             lab.settle(mn, "mag1")
