@@ -24,7 +24,8 @@ from typing import NoReturn, Self
 from common.mh.messages import Feature
 from common.schemes import SCHEMES
 from testbed.lab.network import Air, Network
-from testbed.lab.node import LabError, Node, Process, first_come_first_served
+from testbed.lab.node import LabError, Node, Process
+from testbed.lab.processor import first_come_first_served
 from testbed.lab.readiness import Readiness
 from testbed.lab.topology import HNP_POOL, LMAA, MobileNode
 from testbed.lab.visit import LABS, STATE_FILE, STOP_TIMEOUT_S, LabSpec, View, Visit, start_time

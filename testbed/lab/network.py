@@ -19,7 +19,8 @@ from pyroute2.netlink import NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
 
-from testbed.lab.node import LabError, Node, enter_namespace, now_ns, run, sleep_until, uninterrupted
+from testbed.lab.node import LabError, Node, enter_namespace, now_ns, run, sleep_until
+from testbed.lab.processor import uninterrupted
 from testbed.lab.topology import AIR, Bridge, Egress, Topology
 
 # A netem queue never drops for its length: 100,000 packets are 50 s of 2,000 packets/s.

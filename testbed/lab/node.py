@@ -19,6 +19,8 @@ from signal import SIG_BLOCK, SIG_DFL, SIG_SETMASK, SIGCONT, SIGHUP, SIGINT, SIG
 from signal import signal as set_handler
 from typing import NoReturn, TypeVar
 
+from testbed.lab.processor import first_come_first_served, uninterrupted
+
 T = TypeVar("T")
 
 # What programs say is read by programs; and a locale's files (ping reads a dozen) are on the host of a guest.
@@ -61,30 +63,6 @@ def now_ns() -> int:
 def sleep_until(moment_ns: int) -> None:
     """Sleep until a moment by CLOCK_REALTIME, if it is not past."""
     time.sleep(max(0, moment_ns - now_ns()) / 1e9)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """This process runs as soon as it may and until it sleeps.
-
-    Else what it has just woken (a MAG, by its carrier) would have the processor before it is done.
-    """
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    first_come_first_served()
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, policy, parameters)
-
-
-def first_come_first_served(pid: int = 0) -> None:
-    """From now on a process (this one) runs before all others but those like it, and after those that woke earlier.
-
-    The lab's nodes share a processor. By the common policy who waits for whom depends on all that they did before, and
-    so differs from run to run.
-    """
-    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # what is started meanwhile is as any other
-    os.sched_setscheduler(pid, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
 
 
 class Process:

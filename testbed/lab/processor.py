@@ -1,4 +1,4 @@
-"""Which processors a lab has."""
+"""Who has the processor: a lab has one, and the nodes share it in an order that repeats."""
 
 import os
 from collections.abc import Iterator
@@ -18,3 +18,27 @@ def one_processor() -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """This process runs as soon as it may and until it sleeps.
+
+    Else what it has just woken (a MAG, by its carrier) would have the processor before it is done.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    first_come_first_served()
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
+def first_come_first_served(pid: int = 0) -> None:
+    """From now on a process (this one) runs before all others but those like it, and after those that woke earlier.
+
+    The lab's nodes share a processor. By the common policy who waits for whom depends on all that they did before, and
+    so differs from run to run.
+    """
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # what is started meanwhile is as any other
+    os.sched_setscheduler(pid, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))

@@ -14,7 +14,8 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Protocol
 
-from testbed.lab.node import LabError, Node, Process, uninterrupted, wait_until
+from testbed.lab.node import LabError, Node, Process, wait_until
+from testbed.lab.processor import uninterrupted
 from testbed.run.rhythm import PacketFilter, Tap, echo_request, udp_to
 
 _PING_INTERVAL_S = 0.05
