@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from testbed.doctor import native_ok
+from testbed.lab.node import LabError
 from testbed.measurement.measure import measure
+from testbed.measurement.pcap import CaptureError
 from testbed.run import measured_run
+from testbed.run.run_directory import MeasurementError
+from testbed.vm.machine import GuestError
 from testbed.vm.qemu import VirtualMachine
 
 Progress = Callable[[str], None]
 Clock = Literal["real", "virtual"]
 GUEST_RUN_DIRECTORY = "/run/context-reflector-run"
+# Why a run could not be made or cannot be trusted, after which the backend is good for others.
+RUN_FAILURES = (LabError, GuestError, MeasurementError, CaptureError)
 
 
 class Backend(Protocol):

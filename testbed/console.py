@@ -8,11 +8,9 @@ from typing import Any
 
 import click
 
-from testbed.lab.node import LabError
-from testbed.measurement.pcap import CaptureError
-from testbed.run.run_directory import MeasurementError
+from testbed.backend import RUN_FAILURES
 from testbed.run.scenario import ImpossibleRun
-from testbed.vm.machine import GuestError, MachineError
+from testbed.vm.machine import MachineError
 
 
 class Values(click.ParamType[list[Any]]):
@@ -51,6 +49,6 @@ def one_clear_line() -> Iterator[None]:
     """What went wrong with a lab or a measurement, on standard error; exit status 1, or 2 for what cannot be."""
     try:
         yield
-    except (LabError, MachineError, GuestError, MeasurementError, CaptureError) as error:
+    except (*RUN_FAILURES, MachineError) as error:
         click.echo(f"testbed: {error}", err=True)
         sys.exit(2 if isinstance(error, ImpossibleRun) else 1)

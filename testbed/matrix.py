@@ -14,16 +14,13 @@ from typing import Any, Literal
 import click
 
 from common.schemes import SCHEMES
-from testbed.backend import Backend, open_backend
+from testbed.backend import RUN_FAILURES, Backend, open_backend
 from testbed.compare.results import code_version
 from testbed.compare.sweep import MODES
 from testbed.console import Values, progress_on_stderr
-from testbed.lab.node import LabError
 from testbed.measurement.observations import DIRECTIONS
-from testbed.measurement.pcap import CaptureError
-from testbed.run.run_directory import MeasurementError
 from testbed.table import table
-from testbed.vm.machine import GuestError, MachineError
+from testbed.vm.machine import MachineError
 
 Spec = dict[str, Any]
 _FAULTS = ("lost", "duplicated", "reordered")
@@ -94,7 +91,7 @@ def _made(backend: Backend, specs: list[Spec]) -> Iterator[tuple[Spec, Spec | st
     for spec in specs:
         try:
             whole = backend.run(spec, lambda _: None)
-        except (LabError, GuestError, MeasurementError, CaptureError) as error:
+        except RUN_FAILURES as error:
             yield spec, str(error)
         else:
             for handover in whole["handovers"]:  # the long part, of which nothing is asked here

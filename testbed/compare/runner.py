@@ -15,14 +15,11 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NamedTuple
 
-from testbed.backend import Backend, open_backend
+from testbed.backend import RUN_FAILURES, Backend, open_backend
 from testbed.compare.results import Results
 from testbed.compare.sweep import Planned
-from testbed.lab.node import LabError
-from testbed.measurement.pcap import CaptureError
-from testbed.run.run_directory import MeasurementError
 from testbed.vm.kvm import kvm_trouble
-from testbed.vm.machine import GuestError, MachineError
+from testbed.vm.machine import MachineError
 
 Progress = Callable[[str], None]
 _POLL_S = 0.5
@@ -158,6 +155,6 @@ def _make_one(backend: Backend, run: Planned, results: Results) -> str | None:
     try:
         handover = backend.run(results.scenario(run), lambda _: None, results.prepare(run))
         results.store(run, handover)
-    except (LabError, GuestError, MeasurementError, CaptureError) as error:
+    except RUN_FAILURES as error:
         return str(error)
     return None
