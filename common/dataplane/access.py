@@ -24,6 +24,7 @@ from common.dataplane.netlink import (
     NLM_F_REQUEST,
     RouteSocket,
     attribute,
+    attributes,
 )
 from common.dataplane.router import RouterAddresses
 from common.dataplane.tunnels import IN6_ADDR_GEN_MODE_NONE, address_generation
@@ -39,7 +40,6 @@ IFLA_IFNAME = 3
 IFF_RUNNING, IFF_LOWER_UP = 0x40, 0x10000
 SIOCGIFFLAGS, SIOCGIFHWADDR = 0x8913, 0x8927
 HEADER = struct.Struct("=IHHIIBxHiII")  # nlmsghdr, ifinfomsg
-ATTRIBUTE = struct.Struct("=HH")
 
 
 @dataclass(frozen=True)
@@ -224,15 +224,8 @@ def _parse(data: bytes) -> Iterator[Carrier]:
     while offset + HEADER.size <= len(data):
         length, kind, *_rest, index, flags, _change = HEADER.unpack_from(data, offset)
         if kind in (RTM_NEWLINK, RTM_DELLINK):
-            name = _name(data, offset + HEADER.size, offset + length)
+            parts = attributes(data, offset + HEADER.size, offset + length)
+            names = (data[start:end].rstrip(b"\0").decode() for part, start, end in parts if part == IFLA_IFNAME)
+            name = next(names, "")
             yield Carrier(name, index, kind == RTM_NEWLINK and bool(flags & IFF_LOWER_UP))
         offset += (length + 3) & ~3
-
-
-def _name(data: bytes, offset: int, end: int) -> str:
-    while offset + ATTRIBUTE.size <= end:
-        length, kind = ATTRIBUTE.unpack_from(data, offset)
-        if kind == IFLA_IFNAME:
-            return data[offset + ATTRIBUTE.size : offset + length].rstrip(b"\0").decode()
-        offset += max((length + 3) & ~3, ATTRIBUTE.size)
-    return ""

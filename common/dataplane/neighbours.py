@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from common.dataplane.netlink import ATTRIBUTE, ERROR, HEADER, NLM_F_REQUEST, NLMSG_ERROR
+from common.dataplane.netlink import ERROR, HEADER, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, attributes
 
 RTM_NEWNEIGH, RTM_GETNEIGH = 28, 30
-NLM_F_DUMP = 0x300
-NLMSG_DONE = 3
 NDA_DST, NDA_LLADDR = 1, 2
 NUD_REACHABLE, NUD_PERMANENT = 0x02, 0x80
 NDMSG = struct.Struct("=BxxxiHBB")  # family, device index, state, flags, type
@@ -54,16 +52,10 @@ def _parse(kernel: socket.socket, index: int) -> Iterator[Neighbour]:
                 raise OSError(error, os.strerror(error))
             _family, device, state, _flags, _type = NDMSG.unpack_from(data, offset + HEADER.size)
             if kind == RTM_NEWNEIGH and device == index:
-                found = dict(_attributes(data, offset + HEADER.size + NDMSG.size, offset + length))
+                parts = attributes(data, offset + HEADER.size + NDMSG.size, offset + length)
+                found = {part: data[start:end] for part, start, end in parts}
                 if NDA_DST in found and NDA_LLADDR in found:
                     address = IPv6Address(found[NDA_DST])
                     reachable, permanent = bool(state & NUD_REACHABLE), bool(state & NUD_PERMANENT)
                     yield Neighbour(address, found[NDA_LLADDR], reachable, permanent)
             offset += (length + 3) & ~3
-
-
-def _attributes(data: bytes, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
-    while offset + ATTRIBUTE.size <= end:
-        length, kind = ATTRIBUTE.unpack_from(data, offset)
-        yield kind, data[offset + ATTRIBUTE.size : offset + length]
-        offset += max((length + 3) & ~3, ATTRIBUTE.size)
