@@ -14,7 +14,7 @@ import secrets
 import select
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -36,13 +36,21 @@ _INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 class Lab(View):
     """A lab of this process's own; a context manager that brings it up and takes it down.
 
-    `records` is where journals/ and logs/ go. Within the context SIGTERM and SIGHUP raise SystemExit, as SIGINT raises
-    KeyboardInterrupt, so that whatever ends the lab ends it in order.
+    `records` is where journals/ and logs/ go; `daemons_on` are processors that the daemons have to themselves. Within
+    the context SIGTERM and SIGHUP raise SystemExit, as SIGINT raises KeyboardInterrupt, so that whatever ends the lab
+    ends it in order.
     """
 
-    def __init__(self, spec: LabSpec, lab_id: str | None = None, records: Path | None = None) -> None:
+    def __init__(
+        self,
+        spec: LabSpec,
+        lab_id: str | None = None,
+        records: Path | None = None,
+        daemons_on: Set[int] = frozenset(),
+    ) -> None:
         super().__init__(lab_id or f"lab-{secrets.token_hex(3)}", spec)
         self.records = records or self.directory
+        self._daemons_on = daemons_on
         self.daemons: dict[str, Process] = {}
         self.readiness: dict[str, Readiness] = {}
         self._undo = ExitStack()
@@ -51,7 +59,7 @@ class Lab(View):
         try:
             self._interruptible()
             self._own_directory()
-            self.network = self._undo.enter_context(Network(self.topology))
+            self.network = self._undo.enter_context(Network(self.topology, steered=bool(self._daemons_on)))
             self.namespaces = {name: node.path for name, node in self.network.nodes.items()}
             self._resolve_neighbours()
             self._start_daemons()
@@ -152,6 +160,8 @@ class Lab(View):
 
         def daemon() -> None:
             first_come_first_served()
+            if self._daemons_on:
+                os.sched_setaffinity(0, self._daemons_on)
             os.environ["NOTIFY_SOCKET"] = str(notify)
             if kept:
                 os.environ |= {

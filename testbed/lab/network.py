@@ -39,10 +39,14 @@ class Moment:
 
 
 class Network:
-    """The realised topology; a context manager. `nodes` maps names to running namespaces."""
+    """The realised topology; a context manager. `nodes` maps names to running namespaces.
 
-    def __init__(self, topology: Topology) -> None:
+    With `steered`, whoever sends, the packets are passed on by the processor that this process has.
+    """
+
+    def __init__(self, topology: Topology, *, steered: bool = False) -> None:
         self.topology = topology
+        self._steered = steered
         self.nodes: dict[str, Node] = {}
         self._undo = ExitStack()
 
@@ -57,6 +61,8 @@ class Network:
                 node.run(["ip", "-6", "-batch", "-"], "\n".join(self._addressing(name)))
                 if lines := list(self._queueing(name)):
                     node.run(["tc", "-batch", "-"], "\n".join(lines))
+                if self._steered:
+                    node.run(["unshare", "--mount", "sh", "-ec", _steering()])
             self.air = undo.enter_context(Air(self.topology, self.nodes[AIR].fd))
             self._undo = undo.pop_all()
         return self
@@ -105,6 +111,14 @@ class Network:
     def _queueing(self, node: str) -> Iterator[str]:
         for end in self.topology.ends_of(node):
             yield from _egress(end.interface, end.egress)
+
+
+def _steering() -> str:
+    """Receive packet steering of all the node's interfaces (Documentation/networking/scaling.rst in the kernel)."""
+    processor = min(os.sched_getaffinity(0))
+    mask = f"{1 << processor % 32:x}" + ",00000000" * (processor // 32)
+    queues = "/sys/class/net/*/queues/rx-*/rps_cpus"  # of the namespace in which /sys was mounted
+    return f"mount -t sysfs none /sys; for queue in {queues}; do echo {mask} >$queue; done"
 
 
 def _bridge(bridge: Bridge) -> Iterator[str]:

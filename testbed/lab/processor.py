@@ -1,21 +1,25 @@
-"""Who has the processor: a lab has one, and the nodes share it in an order that repeats."""
+"""Who has which processor: a lab has one, its nodes share it in an order that repeats; daemons may have others."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
+from pathlib import Path
+
+_STEERING = Path("/sys/class/net/lo/queues/rx-0/rps_cpus")
 
 
 @contextmanager
-def one_processor() -> Iterator[None]:
-    """This process, and all that it starts meanwhile, have one processor.
+def one_processor() -> Iterator[Set[int]]:
+    """This process, and all that it starts meanwhile, have one processor; yields the others that daemons may have.
 
     What a namespace sends another waits in a queue of the processor that sent it: packets of one stream that were sent
-    by two overtake each other as soon as one of the two is slow, and an emulated one may stand still for long.
+    by two overtake each other as soon as one of the two is slow, and an emulated one may stand still for long. Who has
+    another processor is to send by this one: `network.py` can have the kernel see to that, where it knows how.
     """
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
-        yield
+        yield allowed - {min(allowed)} if _STEERING.exists() else frozenset()
     finally:
         os.sched_setaffinity(0, allowed)
 

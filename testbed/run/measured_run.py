@@ -58,7 +58,7 @@ def run(
     for name in ("captures", "journals", "logs"):
         (records / name).mkdir(parents=True, exist_ok=True)
     progress(f"bringing up {scenario.mags} access routers and {scenario.mns} mobile nodes")
-    with one_processor(), Lab(scenario.lab_spec(), records=records) as lab:
+    with one_processor() as others, Lab(scenario.lab_spec(), records=records, daemons_on=others) as lab:
         report = _Run(scenario, lab, records, progress, whole_captures).measure()
     report["backend"] = backend
     (records / "run.json").write_text(json.dumps(report, indent=1))

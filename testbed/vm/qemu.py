@@ -267,5 +267,8 @@ def _qemu_command(plan: _Plan, port: int, image: int, initramfs: IO[bytes]) -> l
         initramfs.write(path.read_bytes())
         initramfs.flush()
     words = [f"/proc/self/fd/{initramfs.fileno()}" if word == str(path) else word for word in shlex.split(said)]
+    # Each of virtme-ng's ports has a controller, for 31 ports if nobody says how many, with two queues for each:
+    # hundreds that QEMU looks at whenever one of its timers ends. One port there is, and one that is reserved.
+    words = [re.sub(r"^virtio-serial-pci$", "virtio-serial-pci,max_ports=2", word) for word in words]
     # virtme-ng would read the script's status from a file that QEMU makes; the agent has better ways.
     return [re.sub(r"^(file,id=ret,path=).*", r"\1/dev/null", word) for word in words]
