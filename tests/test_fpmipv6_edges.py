@@ -1,11 +1,21 @@
 """RFC 5949 at its edges: a peer that never has done with contexts, a kernel that has no room."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.actions import Send
-from common.mh.messages import ContextData, HandoverAck, HandoverAckCode, HandoverAckFlag, HandoverInitiate
+from common.mh.messages import (
+    ContextData,
+    HandoverAck,
+    HandoverAckCode,
+    HandoverAckFlag,
+    HandoverInitiate,
+    HandoverInitiateFlag,
+)
 from lmad.binding_cache import State
 from magd.config import Fpmipv6
+from magd.handover.fpmipv6.exchanges import Exchanges
 from magd.mag import MobileAccessGateway
 from tests.domain import LMAA, mac, mag_address, mag_config, mn_id, utc
 from tests.packets import HNP
@@ -46,3 +56,14 @@ def test_an_mn_that_left_and_has_no_room_to_wait_in_is_de_registered_and_forgott
     assert bce.state is State.DEREGISTERED
     assert not domain.mags[PMAG].binding_update_list
     assert not domain.kernel[PMAG]
+
+
+def test_a_peer_that_names_ever_other_mobile_nodes_is_not_remembered_for_good() -> None:
+    config = mag_config(2, scheme="fpmipv6", fpmipv6=Fpmipv6(peers=(PMAG,), handover_lifetime=3.0))
+    exchanges = Exchanges(config)
+    exchanges.follow(config)
+    for number in range(1000):
+        hi = HandoverInitiate(sequence=number, flags=HandoverInitiateFlag.PROXY, mn_id=mn_id(number))
+        assert not exchanges.is_late(PMAG, hi, None, now=number / 10)
+    assert len(exchanges._heard) == 30
+    assert exchanges.is_late(PMAG, replace(hi, sequence=hi.sequence - 1), None, now=99.9)

@@ -38,7 +38,7 @@ def install(
         route_socket.request(additions, THERE)
         return 0
     elements = keeping.elements
-    listed = frozenset(element for name in SETS for element in elements.listed(name))
+    listed = frozenset[Element]().union(*map(elements.listed, SETS))
     gates = keeping.adopt(listed, {session: wanted.held for session, wanted in sessions.items()})
     wanted = gates.union(*listings.values())
     keys = {(element.set, element.key) for element in wanted}

@@ -93,8 +93,19 @@ class ElementSocket:
         if failure := failure or unsaid:
             raise DataPlaneError(f"the kernel refused a set element: {os.strerror(failure)}")
 
-    def listed(self, name: str) -> Iterator[Element]:
-        """What is in a set now; nothing is in one that does not exist. Raises DataPlaneError."""
+    def listed(self, name: str) -> frozenset[Element]:
+        """What is in a set now; nothing is in one that does not exist. Raises DataPlaneError.
+
+        Of a large one the kernel tells in parts, and goes on after as many as it has told. If it makes the set's table
+        larger meanwhile, which it does a moment after many came, their order changes and it leaves some out: so it is
+        asked until it says the same twice.
+        """
+        told = frozenset(self._told(name))
+        while (again := frozenset(self._told(name))) != told:
+            told = again
+        return told
+
+    def _told(self, name: str) -> Iterator[Element]:
         body = GENERIC.pack(socket.AF_INET6, 0, 0) + self._table + attribute(LIST_SET, name.encode() + b"\0")
         self._socket.send(self._header(MSG_GETSETELEM, NLM_F_DUMP, len(body)) + body)
         self._socket.setblocking(True)  # the kernel goes on with a list as it is read

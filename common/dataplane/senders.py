@@ -31,7 +31,7 @@ class Senders:
         for session, station in stations.items():
             self.path(session, *station)
         bound = frozenset[Element]().union(*self._bound.values())
-        strays = {element for name in ("guarded", "bound") for element in self._elements.listed(name)} - bound
+        strays = (self._elements.listed("guarded") | self._elements.listed("bound")) - bound
         self._elements.change(remove=list(strays))
 
     def refill(self) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from ipaddress import IPv6Address
-from math import inf
 
 from common.mh.messages import HandoverInitiate, MnId
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, State
@@ -21,7 +20,7 @@ class Exchanges:
         self.peers = frozenset(peers)
         self.only_peer = peers[0] if len(peers) == 1 else None
         self._round_trips: dict[IPv6Address, float] = {}
-        # The last HI about each interface: sequence number, moment.
+        # The last HI about each interface, the latest at the end: sequence number, moment.
         self._heard: dict[tuple[IPv6Address, MnId, bytes | None], tuple[int, float]] = {}
 
     def follow(self, config: MagdConfig) -> None:
@@ -51,13 +50,19 @@ class Exchanges:
         """Older than another about the same MN, or a copy of one that has had its effect: an MN that has moved on since
         is not called back."""
         assert hi.mn_id is not None
+        while self._heard and self._is_over(oldest := next(iter(self._heard)), now):
+            del self._heard[oldest]
         about = source, hi.mn_id, hi.mn_ll_id
-        last, heard_at = self._heard.get(about, (hi.sequence, -inf))
-        age = (last - hi.sequence) % SEQUENCE_SPACE
-        if heard_at + self._lifetime > now and age == 0:
-            moved_on = SERVED if not hi.hnps else {State.FORWARDED, State.DEREGISTERING}
-            return entry is not None and entry.state in moved_on and hi.code is not COMPLETED
-        if heard_at + self._lifetime > now and age < SEQUENCE_SPACE // 2:
-            return True
+        if about in self._heard:
+            age = (self._heard[about][0] - hi.sequence) % SEQUENCE_SPACE
+            if age == 0:
+                moved_on = SERVED if not hi.hnps else {State.FORWARDED, State.DEREGISTERING}
+                return entry is not None and entry.state in moved_on and hi.code is not COMPLETED
+            if age < SEQUENCE_SPACE // 2:
+                return True
+            del self._heard[about]
         self._heard[about] = hi.sequence, now
         return False
+
+    def _is_over(self, about: tuple[IPv6Address, MnId, bytes | None], now: float) -> bool:
+        return self._heard[about][1] + self._lifetime <= now
