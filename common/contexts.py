@@ -53,9 +53,9 @@ class ContextRefused(ValueError):
 class Limits:
     """How large a context may be: octets of data in all, features, and messages that it comes in."""
 
-    octets: int = 16_384
-    features: int = 32
-    parts: int = 16
+    octets: int
+    features: int
+    parts: int
 
     @classmethod
     def of(cls, section: ContextLimits) -> "Limits":
@@ -75,7 +75,7 @@ class Limits:
             raise ContextRefused("context-parts-too-many", str(parts))
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = Limits.of(ContextLimits())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.contexts import (
+    DEFAULT_LIMITS,
     BindingState,
     ContextRefused,
     Limits,
@@ -152,13 +153,17 @@ def test_a_message_that_has_contexts_gets_others() -> None:
 @pytest.mark.parametrize(
     ("contexts", "limits", "reason"),
     [
-        ((STATE_DATA, ContextData(7, bytes(16_371))), Limits(), "context-too-large"),
-        (tuple(ContextData(n, b"") for n in range(4, 37)), Limits(), "context-features-too-many"),
-        ((STATE_DATA, ContextData(7, bytes(4000))), Limits(parts=2), "context-parts-too-many"),
-        ((STATE_DATA, ContextData(7, bytes(500_000))), Limits(octets=1 << 20, parts=1000), "context-parts-too-many"),
-        ((ContextData(7, bytes(2000)),), Limits(), "binding-state-missing"),
-        ((ContextData(3, bytes(13)),), Limits(), "binding-state-malformed"),
-        ((ContextData(3, bytes(14)),), Limits(), "binding-state-malformed"),
+        ((STATE_DATA, ContextData(7, bytes(16_371))), DEFAULT_LIMITS, "context-too-large"),
+        (tuple(ContextData(n, b"") for n in range(4, 37)), DEFAULT_LIMITS, "context-features-too-many"),
+        ((STATE_DATA, ContextData(7, bytes(4000))), replace(DEFAULT_LIMITS, parts=2), "context-parts-too-many"),
+        (
+            (STATE_DATA, ContextData(7, bytes(500_000))),
+            replace(DEFAULT_LIMITS, octets=1 << 20, parts=1000),
+            "context-parts-too-many",
+        ),
+        ((ContextData(7, bytes(2000)),), DEFAULT_LIMITS, "binding-state-missing"),
+        ((ContextData(3, bytes(13)),), DEFAULT_LIMITS, "binding-state-malformed"),
+        ((ContextData(3, bytes(14)),), DEFAULT_LIMITS, "binding-state-malformed"),
     ],
 )
 def test_refused_to_send(contexts: tuple[ContextData, ...], limits: Limits, reason: str) -> None:
