@@ -16,7 +16,7 @@ lab: setup ## handovers under plain PMIPv6 and Context Reflector, side by side, 
 
 test: check ## all tests, the ones on real kernels included (20 minutes)
 	@echo "The tests run side by side, three kinds at a time; what each kind has to say comes when it is done."
-	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target test-netns-1 test-netns-2 unit test-vm
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target test-vm test-netns-1 test-netns-2 unit
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check

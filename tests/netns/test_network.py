@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -12,6 +13,7 @@ import pytest
 
 from testbed.lab.network import Network
 from testbed.lab.node import LabError, Node, wait_until
+from testbed.lab.processor import one_processor
 from testbed.lab.topology import LMAA, Impairment, build
 
 pytestmark = pytest.mark.netns
@@ -127,6 +129,15 @@ def test_a_killed_lab_leaves_no_process(tmp_path: Path) -> None:
     keeper.kill()
     keeper.join()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "the end of the children", 5.0)
+
+
+def test_steered_packets_are_passed_on_by_the_processor_of_the_lab() -> None:
+    masks = "mount -t sysfs none /sys; cat /sys/class/net/*/queues/rx-*/rps_cpus"
+    with one_processor(), Network(build(mags=2, mns=1, rtt_s=0.010), steered=True) as network:
+        [processor] = os.sched_getaffinity(0)
+        for node in network.nodes.values():
+            said = node.run(["unshare", "--mount", "sh", "-ec", masks]).split()
+            assert {int(mask.replace(",", ""), 16) for mask in said} == {1 << processor}
 
 
 def test_two_networks_live_side_by_side(network: Network) -> None:
