@@ -1,6 +1,6 @@
 """Run the tests that need a kernel with everything (marker `netns`): here if it has, else in the virtual machine.
 
-`python -m testbed.netns_tests [pytest's arguments]`; the exit status is pytest's. One machine for all of them, with the
+`python -m testbed.netns_tests [pytest's arguments]`; the exit status is pytest's. One machine for these tests, with the
 real clock: some start processes that read from the host's disk, and for those a virtual clock races.
 """
 
