@@ -82,8 +82,8 @@ class Process:
     def ended(self) -> bool:
         return self.wait(0)
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether the process ended in time; then `returncode` is set, -N for signal N."""
+    def wait(self, timeout_s: float | None) -> bool:
+        """Whether the process ended in time, if there is a limit; then `returncode` is set, -N for signal N."""
         if self.returncode is None and select.select([self._pid_fd], [], [], timeout_s)[0]:
             self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             os.close(self._pid_fd)
@@ -116,7 +116,7 @@ class Process:
 
     def kill(self) -> None:
         self.signal(SIGKILL)
-        self.wait(_STOP_TIMEOUT_S)
+        self.wait(None)  # the kernel sees to it: on a machine that stands still it may take long
 
     def last_words(self) -> str:
         """`: ` and the last line that it wrote to its standard error, or nothing."""

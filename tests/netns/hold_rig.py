@@ -22,11 +22,6 @@ from testbed.lab.topology import HNP_POOL, LMAA, build
 from tests.netns.numbered import PORT, Receiver, Sender
 
 BACKLOG = Path("/proc/sys/net/core/netdev_max_backlog")
-# A veth hands a packet over on the processor that sent it: two processors would make a wire that reorders.
-KEEP_ORDER = """
-    mount -t sysfs sysfs /sys
-    for queue in /sys/class/net/*/queues/rx-*/rps_cpus; do echo 1 >$queue; done
-"""
 
 
 def hnp_of(number: int) -> IPv6Network:
@@ -54,17 +49,20 @@ class Plane:
             self.plane.hold_uplink(interface, keep)
 
     def turn(self, timeout_s: float = 0.0) -> None:
-        """One turn of an event loop, which waits at most so long."""
+        """One turn of an event loop, which waits at most so long.
+
+        As in asyncio, a turn ends nothing that came in it, however long the turn takes.
+        """
         with self.node.inside():
             watched = self.plane.sockets()
-            now = time.monotonic()
             deadline = self.plane.deadline()
-            wait_s = timeout_s if deadline is None else max(0.0, min(timeout_s, deadline - now))
+            wait_s = timeout_s if deadline is None else max(0.0, min(timeout_s, deadline - time.monotonic()))
             readable = select.select([s for s, _ in watched], [], [], wait_s)[0]
+            now = time.monotonic()
             for watch, callback in watched:
                 if watch in readable:
                     callback()
-            self.plane.expire(time.monotonic())
+            self.plane.expire(now)
 
     def run(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -95,21 +93,19 @@ class Rig:
     def __init__(
         self, *, mags: int = 2, mns: int = 1, rtt_s: float = 0.0, lma: Keep | None = None, mag: Keep | None = None
     ) -> None:
-        self.network = Network(build(mags=mags, mns=mns, rtt_s=rtt_s))
+        self.network = Network(build(mags=mags, mns=mns, rtt_s=rtt_s), steered=True)
         self._keep = {LMA: lma, MAG: mag}
         self.planes: dict[str, Plane] = {}
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
+            undo.enter_context(one_processor())
             undo.enter_context(self.network)
             self.nodes = self.network.nodes
             self.mags = {name: self._address(name) for name in self.network.topology.mags}
             self.cn = self._address("cn")
             _set_backlog(undo)
-            undo.enter_context(one_processor())
-            for node in self.nodes.values():
-                node.run(["unshare", "--mount", "sh", "-ec", KEEP_ORDER])
             for number, mn in enumerate(self.network.topology.mns, 1):
                 self._make_mn(self.nodes[mn.name], number)
             self._start("lma")

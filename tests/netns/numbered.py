@@ -7,7 +7,9 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from ctypes import c_uint64
 from ipaddress import IPv6Address
+from multiprocessing.sharedctypes import RawValue
 from typing import Self
 
 from testbed.lab.node import Node, wait_until
@@ -16,6 +18,7 @@ PORT = 5000
 SLEEP_S = 0.001  # what is shorter is waited for without sleeping
 SO_RCVBUFFORCE = 33
 NUMBER = struct.Struct("!I")
+IN_FLIGHT = 5_000  # packets: far fewer than a hold, a processor's backlog or a receiver's buffer keeps
 
 
 class Sender:
@@ -47,15 +50,18 @@ class Sender:
             self._socket.sendto(NUMBER.pack(number), (str(target), PORT))
 
     @contextmanager
-    def streaming(self, rate_pps: int) -> Iterator[None]:
-        """Meanwhile a child sends at most so many a second: it never makes up for lost time by a burst."""
+    def streaming(self, rate_pps: int, receiver: "Receiver") -> Iterator[None]:
+        """Meanwhile a child sends at most so many a second: it never makes up for lost time by a burst.
+
+        It waits where many are still to be read: on a machine whose processors differ in speed it would flood them.
+        """
         leave_read, leave_write = os.pipe()
         report_read, report_write = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(leave_write)
             os.sched_setaffinity(0, range(os.cpu_count() or 1))
-            self._stream(rate_pps, leave_read)
+            self._stream(rate_pps, receiver, leave_read)
             os.write(report_write, NUMBER.pack(self.sent))
             os._exit(0)
         os.close(report_write)
@@ -68,14 +74,15 @@ class Sender:
             os.close(leave_read)
             os.close(report_read)
 
-    def _stream(self, rate_pps: int, leave: int) -> None:
+    def _stream(self, rate_pps: int, receiver: "Receiver", leave: int) -> None:
         poll = select.poll()
         poll.register(leave, select.POLLHUP)
         due = time.monotonic()
         while not poll.poll(0):
             while (left := due - time.monotonic()) > 0:
                 time.sleep(left if left > SLEEP_S else 0)
-            self.send()
+            if self.sent - receiver.total() < IN_FLIGHT:
+                self.send()
             due = max(due, time.monotonic() - 1 / rate_pps) + 1 / rate_pps
 
 
@@ -84,6 +91,7 @@ class Receiver:
 
     def __init__(self, node: Node) -> None:
         self.numbers: dict[str, list[int]] = {}
+        self._total = RawValue(c_uint64)  # shared with whoever sends
         with node.inside():
             self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 256 << 20)
@@ -97,16 +105,22 @@ class Receiver:
         self._socket.close()
 
     def read(self) -> None:
-        while True:
+        """What has come; not what keeps coming meanwhile."""
+        for _ in range(IN_FLIGHT):
             try:
                 data, source = self._socket.recvfrom(NUMBER.size)
             except BlockingIOError:
-                return
+                break
             self.numbers.setdefault(source[0], []).append(NUMBER.unpack(data)[0])
+        self._total.value = sum(map(len, self.numbers.values()))
+
+    def total(self) -> int:
+        """How many have been read, as any process knows it."""
+        return self._total.value
 
     def count(self) -> int:
         self.read()
-        return sum(map(len, self.numbers.values()))
+        return self.total()
 
     def wait_for(self, count: int) -> None:
         wait_until(lambda: self.count() >= count, f"packet {count} of those sent", 20.0)

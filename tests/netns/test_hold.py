@@ -62,12 +62,13 @@ def test_no_packet_of_a_stream_is_lost_doubled_or_overtaken(rig: Rig, rate_pps: 
     before = contested(rig)
     sender, receiver = rig.downlink()
     with sender, receiver:
-        with sender.streaming(rate_pps):
+        with sender.streaming(rate_pps, receiver):
             for old, new in pairwise(["mag1", *places]):
                 rig.lma.apply(1, rig.at(old, held=True, returned_from=rig.mags[old]))
                 rig.lma.run(0.01)
                 rig.lma.apply(1, rig.at(new))
                 rig.lma.run(0.015)
+                receiver.read()
         receiver.wait_for(sender.sent)
         found = trouble(receiver.of(rig.cn), sender.sent)
     if contested(rig) > before:  # a processor that is emulated may stand still between two instructions

@@ -46,7 +46,7 @@ def test_what_comes_for_an_awaited_mn_waits_for_it(rig: Rig) -> None:
         for turn in range(5):
             mag.apply(1, rig.to_access(1, held=True))  # there is no carrier
             rig.lma.apply(1, rig.at("mag1"))
-            with sender.streaming(1000):
+            with sender.streaming(1000, receiver):
                 mag.run(0.1)
                 assert receiver.count() == sender.sent * bool(turn)
                 rig.attach(1, "mag1")
@@ -70,7 +70,7 @@ def test_what_comes_before_the_path_is_known_goes_first(rig: Rig) -> None:
     sender, receiver = rig.downlink()
     with sender, receiver:
         for _ in range(5):
-            with sender.streaming(1000):
+            with sender.streaming(1000, receiver):
                 mag.run(0.05)
                 mag.apply(1, rig.to_access(1))
                 mag.run(0.05)
@@ -86,7 +86,7 @@ def test_what_comes_before_the_context_waits_with_the_rest(rig: Rig) -> None:
     rig.lma.apply(1, rig.at("mag1"))
     sender, receiver = rig.downlink()
     with sender, receiver:
-        with sender.streaming(1000):
+        with sender.streaming(1000, receiver):
             mag.run(0.03)
             mag.apply(1, rig.to_access(1, held=True))
             mag.run(0.03)
@@ -138,7 +138,7 @@ def test_uplink_waits_for_the_path(rig: Rig) -> None:
     ):
         for _ in range(5):
             rig.attach(1, "mag1")
-            with sender.streaming(1000):
+            with sender.streaming(1000, receiver):
                 mag.run(0.05)
                 rig.lma.apply(1, rig.at("mag1"))
                 mag.apply(1, rig.to_access(1))

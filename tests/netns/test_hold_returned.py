@@ -64,9 +64,10 @@ def roam(rig: Rig, sender: Sender, receiver: Receiver, rate_pps: int, *, early: 
     machine that emulates two processors dozens of milliseconds.
     """
     before = rig.put_on_access_links(1)
-    with sender.streaming(rate_pps):
+    with sender.streaming(rate_pps, receiver):
         for old, new in [("mag1", "mag2"), ("mag2", "mag1")] * 5:
             hand_over(rig, 1, old, new, early=early)
+            receiver.read()
     wait_until(lambda: rig.put_on_access_links(1) - before >= sender.sent, "every packet on an access link")
     found = trouble(receiver.of(sender.source), sender.sent)
     found.pop("lost", None)
