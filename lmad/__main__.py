@@ -19,8 +19,9 @@ from common.mh import codec
 from common.mh.raw_socket import MhSockets
 from common.persistence import Persistence
 from common.phases import LMA_PHASES
+from common.recording import Recorder
 from common.reload import Reloading
-from common.replay import Recorder, replay
+from common.replay import replay
 from common.store import birth
 from common.trace import trace
 from lmad.adoption import adopt, life, relive, tables

@@ -8,8 +8,8 @@ from typing import Any
 from common.actions import Forward, Forwarding, ToPeer
 from common.mh import codec
 from common.mh.messages import MnId
+from common.recording import Life, Rows
 from common.records import Recorded, Table
-from common.replay import Life, Rows
 from lmad.binding_cache import BindingCacheEntry, HandoverState, State
 from lmad.config import LmadConfig
 from lmad.lma import LocalMobilityAnchor

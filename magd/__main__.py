@@ -24,9 +24,10 @@ from common.mh import codec
 from common.mh.raw_socket import MhSockets
 from common.persistence import Persistence
 from common.phases import MAG_PHASES
+from common.recording import Recorder
 from common.records import Recorded, Table
 from common.reload import Reloading
-from common.replay import Recorder, replay
+from common.replay import replay
 from common.store import birth
 from common.trace import trace
 from magd.adoption import adopt, life, occupied, relive, tables

@@ -8,8 +8,8 @@ from typing import Any
 from common.actions import Forward
 from common.mh import codec
 from common.mh.messages import MnId
+from common.recording import Life, Rows
 from common.records import Recorded, Table
-from common.replay import Life, Rows
 from magd.binding_update_list import SERVED, BindingUpdateListEntry, Deferred, HandoverState, State
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6

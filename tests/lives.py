@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from common.actions import Action, Forward
 from common.core import Core
 from common.persistence import Persistence
-from common.replay import Life
+from common.recording import Life
 from common.store import MemoryStore
 from lmad import adoption as lma_adoption
 from lmad.config import ContextReflector, LmadConfig

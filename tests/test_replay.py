@@ -1,4 +1,4 @@
-"""Journals with inputs (common/replay.py): whatever happened, cores of the same program answer it alike once more."""
+"""Journals with inputs (recording.py, replay.py): whatever happened, cores of the same program answer it once more."""
 
 import json
 import os
@@ -22,7 +22,8 @@ from common import daemon
 from common.actions import Forward, Note
 from common.core import Core
 from common.journal import Journal
-from common.replay import Life, Recorder, inputs, replay
+from common.recording import Life, Recorder, inputs
+from common.replay import replay
 from common.schemes import SCHEMES
 from lmad import adoption as lma_adoption
 from lmad.config import ContextReflector, LmadConfig
