@@ -30,15 +30,19 @@ Edits = Mapping[str, Sequence[tuple[str, str]]]
 
 
 class SystemLab(Lab):
-    """A Lab; `edits` replaces texts in configuration files, by node; `before` is what a node has without its daemon.
+    """A Lab; `edits` replaces texts in configuration files, by node.
 
-    Daemons that are `persistent` have a state directory each.
+    Daemons that are `persistent` have a state directory each. In a lab that is `traced`, `before` is what a node has
+    without its daemon.
     """
 
-    def __init__(self, spec: LabSpec | None = None, edits: Edits | None = None, *, persistent: bool = False) -> None:
+    def __init__(
+        self, spec: LabSpec | None = None, edits: Edits | None = None, *, persistent: bool = False, traced: bool = False
+    ) -> None:
         super().__init__(spec or LabSpec())
         self._edits = edits or {}
         self._persistent = persistent
+        self._traced = traced
         self.before: dict[str, dict[str, str]] = {}
 
     def __exit__(self, *raised: object) -> None:
@@ -57,7 +61,7 @@ class SystemLab(Lab):
         return text
 
     def _start_daemons(self) -> None:
-        for node in ("lma", *self.topology.mags):
+        for node in ("lma", *self.topology.mags) if self._traced else ():
             self._wait_for_rest(node)
             self.before[node] = traces(self.nodes[node])
         super()._start_daemons()

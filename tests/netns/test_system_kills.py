@@ -182,7 +182,7 @@ def test_services_that_are_restarted_in_mid_handover_lose_nothing() -> None:
     """`on_stop = "keep"`, while the MN is away and its packets are held; later the last stop leaves no trace."""
     keep = {node: [("\njournal =", '\non_stop = "keep"\njournal =')] for node in ("lma", "mag1", "mag2")}
     spec = LabSpec(scheme="context-reflector")
-    with one_processor(), SystemLab(spec, keep, persistent=True) as lab:
+    with one_processor(), SystemLab(spec, keep, persistent=True, traced=True) as lab:
         address = lab.settle("mn", "mag1")
         with Traffic(lab, {"mn": address}) as traffic:
             traffic.until(time.monotonic() + 0.2)

@@ -26,7 +26,7 @@ def off_the_air(lab: SystemLab) -> None:
 
 
 def test_sigterm_leaves_no_trace() -> None:
-    with SystemLab() as lab:
+    with SystemLab(traced=True) as lab:
         for mag in ("mag1", "mag2"):
             lab.settle("mn", mag)
         off_the_air(lab)
@@ -57,7 +57,7 @@ def test_an_access_link_with_a_carrier_gets_its_own_addresses_back() -> None:
 @pytest.mark.parametrize("node", DAEMONS)
 def test_sigterm_in_the_middle_of_service_leaves_no_trace(node: str) -> None:
     """The MN is there and stays there: its carrier is the only difference."""
-    with SystemLab() as lab:
+    with SystemLab(traced=True) as lab:
         lab.settle("mn", "mag1")
         assert lab.end(node) == 0
         left = " ".join(
@@ -229,7 +229,7 @@ def test_uplink_never_leaves_a_mag_outside_the_tunnel() -> None:
 
 
 def test_sigterm_before_anything_happened() -> None:
-    with SystemLab() as other:
+    with SystemLab(traced=True) as other:
         for node in DAEMONS:
             assert other.end(node, SIGTERM) == 0
             assert differences(other.before[node], traces(other.nodes[node])) == {}

@@ -29,7 +29,7 @@ def mac(node: Node) -> str:
 
 
 def test_a_link_has_the_address_that_the_lma_gave_while_the_mn_is_on_it() -> None:
-    with SystemLab(edits=EDITS, persistent=True) as lab:
+    with SystemLab(edits=EDITS, persistent=True, traced=True) as lab:
         mags = {name: lab.nodes[name] for name in ("mag1", "mag2")}
         own = {name: mac(node) for name, node in mags.items()}
         assert MAG_MAC not in own.values()

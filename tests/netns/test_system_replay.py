@@ -1,20 +1,21 @@
 """Journals with inputs, as daemons on real kernels write them: each daemon's program answers all of it alike."""
 
 import json
-import subprocess
-import sys
 from signal import SIGHUP
 
 import pytest
+from click.testing import CliRunner
 
 from common.schemes import SCHEMES
+from lmad.__main__ import main as lmad
+from magd.__main__ import main as magd
 from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, eventually
 
 pytestmark = pytest.mark.netns
 
 WITH_INPUTS = ("journal =", "journal_inputs = true\njournal =")
-PROGRAMS = {"lma": "lmad", "mag1": "magd", "mag2": "magd"}
+PROGRAMS = {"lma": lmad, "mag1": magd, "mag2": magd}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -38,6 +39,5 @@ def test_handovers_over_two_lives_and_a_reload_are_replayed(scheme: str) -> None
             calls = [entry["call"] for entry in entries if entry["event"] == "input"]
             assert [bool(life["stored"]) for life in lives] == [False, True]
             assert {"started", "receive", "follow"} <= set(calls)
-            replay = [sys.executable, "-m", program, "--replay", str(path)]
-            done = subprocess.run(replay, capture_output=True, text=True, check=False)
-            assert (done.returncode, done.stdout) == (0, f"{len(calls)} inputs answered alike\n"), done.stderr
+            done = CliRunner().invoke(program, ["--replay", str(path)])
+            assert (done.exit_code, done.output) == (0, f"{len(calls)} inputs answered alike\n"), done.exception

@@ -34,7 +34,7 @@ def run_daemon(node: str, path: Path) -> Callable[[], None]:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[SystemLab]:
-    with SystemLab() as up:
+    with SystemLab(traced=True) as up:
         up.settle("mn", "mag1")
         yield up
 
@@ -77,7 +77,7 @@ def test_a_second_daemon_is_told_so_and_the_first_serves_on(lab: SystemLab, node
     ],
 )
 def test_what_is_wrong_is_one_line_and_nothing_is_touched(node: str, wrongs: list[tuple[str, str, str]]) -> None:
-    with SystemLab() as lab:
+    with SystemLab(traced=True) as lab:
         path = lab.directory / f"{node}.toml"
         text = path.read_text()
         lab.end(node)
