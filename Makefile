@@ -15,8 +15,8 @@ lab: setup ## handovers under plain PMIPv6 and Context Reflector, side by side, 
 	@$(BIN)/python -m testbed.showcase
 
 test: check ## all tests, the ones on real kernels included (20 minutes)
-	@echo "The three kinds of tests run side by side; what each kind has to say comes when it is done."
-	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target test-vm test-netns unit
+	@echo "The tests run side by side, three kinds at a time; what each kind has to say comes when it is done."
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target test-vm test-netns-1 test-netns-2 unit
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check
@@ -28,6 +28,9 @@ unit: setup ## tests that need no particular kernel
 
 test-netns: setup ## tests of the data plane and the daemons, natively or in the virtual machine
 	$(BIN)/python -m testbed.netns_tests --quiet
+
+test-netns-%: setup
+	$(BIN)/python -m testbed.netns_tests --quiet --part $*/2
 
 test-vm: setup ## tests of the virtual machine itself
 	$(BIN)/python -m pytest --quiet -m vm
