@@ -7,7 +7,6 @@ batches, one process a namespace at most: a process costs 20 ms in an emulated m
 import os
 import socket
 import struct
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -196,9 +195,8 @@ class Air:
         arrive = [self._up[place] for place in places.items()]
         with uninterrupted():
             sleep_until(at_ns or 0)
-            began_s = time.monotonic()
             detached = self._change(leave)
-            time.sleep(max(0.0, began_s + l2_s - time.monotonic()))  # clock_nanosleep, since Python 3.11
+            sleep_until(detached.began_ns + round(l2_s * 1e9))
             return detached, self._change(arrive)
 
     def _leave(self, mns: Iterable[str], but: Mapping[str, str]) -> list[bytes]:

@@ -62,7 +62,7 @@ def now_ns() -> int:
 
 def sleep_until(moment_ns: int) -> None:
     """Sleep until a moment by CLOCK_REALTIME, if it is not past."""
-    time.sleep(max(0, moment_ns - now_ns()) / 1e9)
+    time.sleep(max(0, moment_ns - now_ns()) / 1e9)  # clock_nanosleep, since Python 3.11
 
 
 class Process:
