@@ -92,7 +92,7 @@ def test_the_virtual_clock_stands_still_between_calls(virtual: VirtualMachine) -
     output_of(virtual, "true")
     assert state_of(virtual.pid) == "T"
     before, after = (float(output_of(virtual, "cat", "/proc/uptime").split()[0]) for _ in range(2))
-    assert after - before < 60  # an hour goes by in seconds if nothing stops an idle guest
+    assert after - before < 10  # ten minutes went by in the time that a loaded host took to stop an idle guest
 
 
 def test_sleeping_takes_no_real_time_with_the_virtual_clock(virtual: VirtualMachine) -> None:

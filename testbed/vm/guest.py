@@ -52,10 +52,13 @@ class Agent:
     {"call": "module:function", "arguments": {...}}: the function gets `progress` besides its arguments; its result,
     its progress texts and its exception are JSON lines on standard output;
     {"argv": [...], "cwd"?, "environment"?, "terminal"?: {"rows", "columns"}}: a process.
+
+    One that is `sleepless` keeps the processor busy while it has no child: idle, a virtual clock races.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, sleepless: bool = False) -> None:
         self._port = port
+        self._sleepless = sleepless
         self._decoder = Decoder()
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, _Child] = {}
@@ -69,7 +72,7 @@ class Agent:
         """Serve until the host has gone."""
         self._watch(self._port, selectors.EVENT_READ, self._from_host)
         while self._host_is_there:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(0.0 if self._sleepless and not self._children else None):
                 if self._selector.get_map().get(key.fd) == key:  # else a handler before it in this round closed it
                     key.data()
 
@@ -284,7 +287,7 @@ def main() -> None:
     """Prepare the guest, then serve. When this returns, virtme-ng's init powers the machine off."""
     # An interrupt must find a child that heeds it: Python forgets one that comes while it forks.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    agent = Agent(_open_port())
+    agent = Agent(_open_port(), sleepless=sys.argv[1] == "virtual")
     agent.say(progress="the guest's kernel is up, loading its modules")
     subprocess.run(["modprobe", "-a", *KERNEL_MODULES], check=False)  # one that is missing is the doctor's to report
     agent.say(progress="importing the daemons and the lab")

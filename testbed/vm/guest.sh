@@ -1,8 +1,8 @@
 #!/bin/bash
 # First thing in the virtual machine: lay what must be in its memory (memory_image.py) over the host's directories, then
-# be the agent. Arguments: the Python to run, the directory of its environment.
+# be the agent. Arguments: the Python to run, the directory of its environment, the clock.
 set -eu
-python=$1 environment=$2
+python=$1 environment=$2 clock=$3
 
 modprobe virtio_blk
 mkdir /run/memory
@@ -36,4 +36,4 @@ done
 # which on a virtual clock may be seconds. A locale is such files, and so is all that is looked for in /tmp: iperf3 makes
 # one there while its stream starts.
 export HOME=/root TMPDIR=/root LC_ALL=C PYTHONUTF8=1 PYTHONHASHSEED=0 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
-exec chroot /mnt "$python" -m testbed.vm.guest
+exec chroot /mnt "$python" -m testbed.vm.guest "$clock"

@@ -7,7 +7,8 @@ PR_SET_PDEATHSIG) ends the machine and leaves nothing behind.
 
 Clocks: "real" takes two processors and KVM where that works. "virtual" takes one, always emulated, and counts
 instructions: one is one nanosecond, sleeping takes no real time, what the host does meanwhile does not show. An idle
-guest with this clock races through its timers, so QEMU is stopped while nothing runs in it.
+guest with this clock races through its timers, so QEMU is stopped while nothing runs in it, and until it is the agent
+does not sleep.
 
 What the host writes after the boot is seen by processes started later, for the guest's 9p keeps nothing in memory;
 but the agent's own modules, which every call runs, are those of the boot.
@@ -230,7 +231,7 @@ def _qemu_command(plan: _Plan, port: int, image: int, initramfs: IO[bytes]) -> l
 
     The initramfs that it makes goes into `initramfs`.
     """
-    script = [str(REPOSITORY / "testbed/vm/guest.sh"), sys.executable, str(Path(sys.executable).parents[1])]
+    script = [str(REPOSITORY / "testbed/vm/guest.sh"), sys.executable, str(Path(sys.executable).parents[1]), plan.clock]
     is_virtual = plan.clock == "virtual"
     options = (*_KERNEL_OPTIONS, *(_VIRTUAL_KERNEL_OPTIONS if is_virtual else ()))
     virtme = [
