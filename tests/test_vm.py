@@ -131,11 +131,11 @@ def test_leaving_a_channel_stops_its_process(virtual: VirtualMachine) -> None:
     assert "10000000" not in output_of(virtual, "ps", "-eo", "args")
 
 
-def test_a_machine_that_dies_says_so() -> None:
-    with VirtualMachine("real") as machine:
-        os.kill(machine.pid, signal.SIGKILL)
-        with pytest.raises(MachineError, match="the virtual machine ended unexpectedly"):
-            machine.run(["true"])
+def test_a_machine_that_dies_says_so(virtual: VirtualMachine) -> None:
+    """The last of those that have it."""
+    os.kill(virtual.pid, signal.SIGKILL)
+    with pytest.raises(MachineError, match="the virtual machine ended unexpectedly"):
+        virtual.run(["true"])
 
 
 def test_the_machine_dies_with_its_host_process(tmp_path: Path) -> None:
