@@ -14,7 +14,7 @@ setup: ## install what is missing: Debian packages (root or sudo), .venv
 lab: setup ## handovers under plain PMIPv6 and Context Reflector, side by side, ping and iperf3 running
 	@$(BIN)/python -m testbed.showcase
 
-test: check ## all tests, the ones on real kernels included (20 minutes)
+test: check ## all tests, the ones on real kernels included (10 to 20 minutes)
 	@echo "The tests run side by side, three kinds at a time; what each kind has to say comes when it is done."
 	@$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target test-vm test-netns-1 test-netns-2 unit
 
