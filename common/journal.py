@@ -2,7 +2,7 @@
 
 In the file it is one JSON line each, with nanoseconds of CLOCK_REALTIME. The moment is taken at once, the line is
 written when the daemon has time: nothing on the packet path waits for a file, and none that cannot be written ends a
-service. What replay.py notes, to play it again, is for the file alone.
+service. What recording.py notes, to play it again, is for the file alone.
 """
 
 import time

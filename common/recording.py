@@ -175,6 +175,7 @@ def _plain(value: Any) -> Any:
 
 
 def as_text(answer: Iterable[Action] | Exception) -> list[str]:
+    """What a core answered: a line for each action, or one for an error of the program's own."""
     return [f"raised {answer!r}"] if isinstance(answer, Exception) else [_text(action) for action in answer]
 
 
