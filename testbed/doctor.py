@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from testbed.vm.command import kernel_image
 from testbed.vm.kvm import kvm_trouble
 from testbed.vm.machine import MachineError
-from testbed.vm.qemu import kernel_image
 
 Where = Literal["native", "vm"]
 _PROBE_LIMIT_SECONDS = 20.0

@@ -9,8 +9,9 @@ import os
 import sys
 
 from testbed.doctor import native_ok
+from testbed.vm.command import REPOSITORY
 from testbed.vm.machine import GuestError, MachineError, write_through
-from testbed.vm.qemu import REPOSITORY, VirtualMachine
+from testbed.vm.qemu import VirtualMachine
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from testbed.lab.node import wait_until
 from testbed.vm import keeper
-from testbed.vm.qemu import REPOSITORY
+from testbed.vm.command import REPOSITORY
 
 pytestmark = pytest.mark.vm
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.vm import keeper
+from testbed.vm import keeper, qemu
 from testbed.vm.frames import Kind
 from testbed.vm.machine import GuestError, Machine, MachineError
 from testbed.vm.qemu import VirtualMachine
@@ -24,10 +24,18 @@ NETNS_TOOLS = "ip netns add a && ip -n a link add probe type dummy && ip netns d
 
 
 @pytest.fixture(scope="module")
-def virtual() -> Iterator[VirtualMachine]:
-    """One machine with the virtual clock for all tests that do not end it."""
-    with VirtualMachine("virtual", print) as machine:
+def virtual(said_at_boot: list[str]) -> Iterator[VirtualMachine]:
+    """One machine with the virtual clock for all tests that do not end it. Its first boot was given up as hopeless."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(qemu, "SIGN_OF_LIFE_LIMIT_SECONDS", 1.0)
+        machine = VirtualMachine("virtual", said_at_boot.append)
+    with machine:
         yield machine
+
+
+@pytest.fixture(scope="module")
+def said_at_boot() -> list[str]:
+    return []
 
 
 def output_of(machine: Machine, *argv: str) -> str:
@@ -38,6 +46,14 @@ def output_of(machine: Machine, *argv: str) -> str:
 
 def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+def test_a_machine_without_a_sign_of_life_is_booted_anew(virtual: VirtualMachine, said_at_boot: list[str]) -> None:
+    booting, given_up, booting_anew, *_, ready = said_at_boot
+    assert given_up.startswith("the virtual machine gave no sign of life in 1 s; the last of its console: ")
+    assert given_up.endswith("; it is booted anew")
+    assert booting == booting_anew
+    assert ready.endswith("the virtual machine is ready")
 
 
 def test_the_guest_has_what_the_host_may_lack(virtual: VirtualMachine) -> None:

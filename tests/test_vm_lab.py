@@ -12,8 +12,9 @@ import pytest
 
 from testbed.lab.node import wait_until
 from testbed.lab.visit import LabSpec
+from testbed.vm.command import REPOSITORY
 from testbed.vm.machine import GuestError
-from testbed.vm.qemu import REPOSITORY, VirtualMachine
+from testbed.vm.qemu import VirtualMachine
 
 pytestmark = pytest.mark.vm
 

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from testbed.vm.command import kernel_image
 from testbed.vm.kvm import kvm_trouble
 from testbed.vm.machine import MachineError
-from testbed.vm.qemu import kernel_image
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build"

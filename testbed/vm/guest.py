@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from testbed.vm.clocks import apic_timer_trouble
 from testbed.vm.frames import AGENT_CHANNEL, Decoder, Frame, Kind, json_frame
 from testbed.vm.memory_image import KERNEL_MODULES, own_modules
 
@@ -288,7 +289,8 @@ def main() -> None:
     # An interrupt must find a child that heeds it: Python forgets one that comes while it forks.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     agent = Agent(_open_port(), sleepless=sys.argv[1] == "virtual")
-    agent.say(progress="the guest's kernel is up, loading its modules")
+    trouble = apic_timer_trouble(Path("/proc/timer_list").read_text())
+    agent.say(progress="the guest's kernel is up, loading its modules", trouble=trouble)
     subprocess.run(["modprobe", "-a", *KERNEL_MODULES], check=False)  # one that is missing is the doctor's to report
     agent.say(progress="importing the daemons and the lab")
     failed = _import(own_modules())

@@ -4,6 +4,7 @@
 set -eu
 python=$1 environment=$2 clock=$3
 
+sysctl -qw kernel.printk=1 # what the kernel says while it boots is for the console; later it would take packets' time
 modprobe virtio_blk
 mkdir /run/memory
 mount -t tmpfs -o size=75% memory /run/memory

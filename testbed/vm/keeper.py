@@ -21,9 +21,10 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from testbed.vm.command import Clock
 from testbed.vm.frames import Decoder, Frame, Kind
 from testbed.vm.machine import Channel, Machine, MachineError, Progress
-from testbed.vm.qemu import Clock, VirtualMachine
+from testbed.vm.qemu import VirtualMachine
 
 _STOP_LIMIT_SECONDS = 10.0
 _LAST_CALL_LIMIT_SECONDS = 20.0

@@ -17,56 +17,28 @@ but the agent's own modules, which every call runs, are those of the boot.
 import collections
 import compileall
 import os
-import re
-import shlex
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any
 
 from testbed.vm import memory_image
+from testbed.vm.command import REPOSITORY, Clock, Plan, kernel_image, qemu_command, version
 from testbed.vm.frames import AGENT_CHANNEL, Decoder
-from testbed.vm.guest import PORT_NAME
 from testbed.vm.kvm import kvm_trouble
 from testbed.vm.machine import Machine, MachineError, Progress
 
-Clock = Literal["real", "virtual"]
-REPOSITORY = Path(__file__).parents[2]
 BOOT_LIMIT_SECONDS = 360.0  # a machine without KVM whose processors are loaded many times over needs minutes
+# The agent's first word comes halfway through a boot. Of some hundreds on busy hosts one gave none in 360 s: a kernel
+# that took its timer to be far too fast (clocks.py) would look like that.
+SIGN_OF_LIFE_LIMIT_SECONDS = 150.0
 KVM_BOOT_LIMIT_SECONDS = 45.0  # with KVM it takes seconds, or does not end
 _CONSOLE_LINES = 200
 _CONSOLE_TAIL = 8
-_WRITABLE = ("/var", "/tmp")  # besides what guest.sh lays over itself
-# The address layout fixed, no lines on the console but errors.
-_KERNEL_OPTIONS = (
-    *("nokaslr", "norandmaps", "tsc=reliable", "mitigations=off"),
-    "module_blacklist=kvm,powernow_k8,acpi_cpufreq,libata,cdrom,psmouse,i2c_i801,lpc_ich,pcspkr,i6300esb,cryptd",
-)
-# So that figures repeat, what the kernel does for itself (in work queues) is put aside at once for packets: else one
-# waits now and then, a tenth of a millisecond, for the end of that. Who makes huge pages is not put aside.
-_VIRTUAL_KERNEL_OPTIONS = ("preempt=full", "transparent_hugepage=never")
-_VIRTUAL_CLOCK = (
-    *("-icount", "shift=0,sleep=off"),
-    *("-rtc", "base=2026-01-01T00:00:00,clock=vm"),
-)
-
-
-def kernel_image() -> Path:
-    """The newest kernel in /boot that has its modules. Raises MachineError if there is none."""
-    images = [path for path in Path("/boot").glob("vmlinuz-*") if Path("/lib/modules", _version(path)).is_dir()]
-    if not images:
-        raise MachineError("there is no kernel with modules in /boot: apt-get install linux-image-amd64")
-    return max(images, key=lambda path: [int(part) for part in re.findall(r"\d+", _version(path))])
-
-
-def _version(image: Path) -> str:
-    return image.name.removeprefix("vmlinuz-")
 
 
 class VirtualMachine(Machine):
@@ -82,7 +54,7 @@ class VirtualMachine(Machine):
         # Compiled here in a blink, by emulation in seconds, and each time, because the guest cannot write it.
         for package in memory_image.OWN_PACKAGES:
             compileall.compile_dir(REPOSITORY / package, quiet=2)
-        plan = _Plan(kernel, clock, memory, use_kvm=clock == "real" and kvm_trouble() is None)
+        plan = Plan(kernel, clock, memory, use_kvm=clock == "real" and kvm_trouble() is None)
         self._qemu, stream, self.guest = _boot(plan, progress or (lambda _: None))
         super().__init__(stream)
         self.rest()
@@ -111,28 +83,19 @@ class VirtualMachine(Machine):
             self._qemu.suspend()
 
 
-class _Plan(NamedTuple):
-    """What to boot and how."""
-
-    kernel: Path
-    clock: Clock
-    memory: str
-    use_kvm: bool
-
-    @property
-    def limit_seconds(self) -> float:
-        return KVM_BOOT_LIMIT_SECONDS if self.use_kvm else BOOT_LIMIT_SECONDS
+class _Disturbed(MachineError):
+    """The boot went wrong in a way that is put down to the host, which was busy at a wrong moment."""
 
 
 class _Qemu:
     """The QEMU process and the last lines of its console."""
 
-    def __init__(self, plan: _Plan, port: socket.socket) -> None:
+    def __init__(self, plan: Plan, port: socket.socket) -> None:
         self._console: collections.deque[str] = collections.deque(maxlen=_CONSOLE_LINES)
         console_read, console_write = os.pipe()
         with tempfile.TemporaryFile() as image, tempfile.TemporaryFile() as initramfs, os.fdopen(console_write) as out:
-            memory_image.write(image, _version(plan.kernel))
-            command = _qemu_command(plan, port.fileno(), image.fileno(), initramfs)
+            memory_image.write(image, version(plan.kernel))
+            command = qemu_command(plan, port.fileno(), image.fileno(), initramfs)
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *command],
                 stdin=subprocess.DEVNULL,
@@ -175,43 +138,61 @@ class _Qemu:
 _Booted = tuple[_Qemu, socket.socket, dict[str, Any]]
 
 
-def _boot(plan: _Plan, progress: Progress) -> _Booted:
-    """QEMU, the stream to its agent, and what the agent says of itself, once it is ready."""
-    if plan.use_kvm:
+def _boot(plan: Plan, progress: Progress) -> _Booted:
+    """QEMU, the stream to its agent, and what the agent says of itself, once it is ready.
+
+    Where KVM does not work, or a busy host disturbed the boot, the machine is booted anew, by emulation.
+    """
+    emulated = plan._replace(use_kvm=False)
+    trials = [plan, emulated, emulated] if plan.use_kvm else [emulated, emulated]
+    for trial in trials[:-1]:
         try:
-            return _boot_once(plan, progress)
+            return _boot_once(trial, progress, SIGN_OF_LIFE_LIMIT_SECONDS)
         except MachineError as error:
-            progress(f"with KVM: {error}")
-    return _boot_once(plan._replace(use_kvm=False), progress)
+            if not (trial.use_kvm or isinstance(error, _Disturbed)):
+                raise
+            progress(f"{'with KVM: ' if trial.use_kvm else ''}{error}; it is booted anew")
+    return _boot_once(emulated, progress, BOOT_LIMIT_SECONDS)
 
 
-def _boot_once(plan: _Plan, progress: Progress) -> _Booted:
+def _boot_once(plan: Plan, progress: Progress, sign_of_life_limit_seconds: float) -> _Booted:
     progress(f"booting {plan.kernel.name} {'with KVM' if plan.use_kvm else 'by emulation'}, {plan.clock} clock")
     started = time.monotonic()
+    limit_seconds = KVM_BOOT_LIMIT_SECONDS if plan.use_kvm else BOOT_LIMIT_SECONDS
+    first_limit_seconds = min(sign_of_life_limit_seconds, limit_seconds)
     stream, guest_end = socket.socketpair()
     with guest_end:
         qemu = _Qemu(plan, guest_end)
+    is_alive = False
     try:
-        for what in _agent_messages(qemu, stream, started + plan.limit_seconds):
+        for what in _agent_messages(qemu, stream, started + first_limit_seconds, started + limit_seconds):
+            is_alive = True
             after = f"{time.monotonic() - started:.0f} s"
             if "ready" not in what:
                 progress(f"{after}: {what['progress']}")
+                if trouble := what.get("trouble"):
+                    raise _Disturbed(trouble)
                 continue
             for module, trouble in what["ready"]["failed"].items():
                 progress(f"{after}: the guest cannot import {module}: {trouble}")
             progress(f"{after}: the virtual machine is ready")
             return qemu, stream, what["ready"]
-        raise MachineError(qemu.describe(f"the virtual machine was not ready after {plan.limit_seconds:.0f} s"))
+        if not is_alive:
+            raise _Disturbed(qemu.describe(f"the virtual machine gave no sign of life in {first_limit_seconds:.0f} s"))
+        raise MachineError(qemu.describe(f"the virtual machine was not ready after {limit_seconds:.0f} s"))
     except BaseException:
         qemu.end()
         stream.close()
         raise
 
 
-def _agent_messages(qemu: _Qemu, stream: socket.socket, deadline: float) -> Iterator[dict[str, Any]]:
-    """What the agent says on its own channel, until the deadline."""
+def _agent_messages(
+    qemu: _Qemu, stream: socket.socket, first_deadline: float, deadline: float
+) -> Iterator[dict[str, Any]]:
+    """What the agent says on its own channel, until the deadline, which is another for the first."""
     decoder = Decoder()
-    while (left := deadline - time.monotonic()) > 0:
+    until = first_deadline
+    while (left := until - time.monotonic()) > 0:
         stream.settimeout(left)
         try:
             data = stream.recv(65536)
@@ -224,52 +205,4 @@ def _agent_messages(qemu: _Qemu, stream: socket.socket, deadline: float) -> Iter
         for frame in decoder.feed(data):
             if frame.channel == AGENT_CHANNEL:
                 yield frame.json()
-
-
-def _qemu_command(plan: _Plan, port: int, image: int, initramfs: IO[bytes]) -> list[str]:
-    """How virtme-ng would call QEMU, with the agent's virtio-serial port and the image's disk on these descriptors.
-
-    The initramfs that it makes goes into `initramfs`.
-    """
-    script = [str(REPOSITORY / "testbed/vm/guest.sh"), sys.executable, str(Path(sys.executable).parents[1]), plan.clock]
-    is_virtual = plan.clock == "virtual"
-    options = (*_KERNEL_OPTIONS, *(_VIRTUAL_KERNEL_OPTIONS if is_virtual else ()))
-    virtme = [
-        *(str(Path(sys.executable).with_name("virtme-run")), "--dry-run", "--show-command"),
-        *("--kimg", str(plan.kernel), "--mods", "auto", "--force-9p"),
-        *("--name", PORT_NAME, "--memory", plan.memory, "--cpus", "1" if is_virtual else "2"),
-        *([] if plan.use_kvm else ["--disable-kvm"]),
-        *(f"--overlay-rwdir={path}" for path in _WRITABLE),
-        *(word for option in options for word in ("--kopt", option)),
-        *("--show-boot-console", "--script-sh", f"cd {shlex.quote(str(REPOSITORY))} && exec bash {shlex.join(script)}"),
-        *("--qemu-opts", "-nodefaults", "-chardev", f"socket,id=agent,fd={port}", "-device", "virtio-serial-pci"),
-        *("-device", f"virtserialport,name={PORT_NAME},chardev=agent"),
-        *("-drive", f"file=/proc/self/fd/{image},format=raw,if=virtio,snapshot=on"),
-        *([] if plan.use_kvm else ["-cpu", "max,-erms,-fsrm,-rdrand,-rdseed"]),
-        *(_VIRTUAL_CLOCK if is_virtual else ()),
-    ]
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "initramfs")
-        virtme[3:3] = ["--save-initramfs", str(path)]
-        try:
-            said = subprocess.run(
-                virtme,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                env=os.environ | {"TMPDIR": scratch},
-                check=True,
-            ).stdout
-        except FileNotFoundError as error:
-            raise MachineError(f"virtme-ng is not installed beside {sys.executable}: make setup") from error
-        except subprocess.CalledProcessError as error:
-            trouble = error.stderr.strip().splitlines() or ["no message"]
-            raise MachineError(f"virtme-run failed: {trouble[-1]}") from error
-        initramfs.write(path.read_bytes())
-        initramfs.flush()
-    words = [f"/proc/self/fd/{initramfs.fileno()}" if word == str(path) else word for word in shlex.split(said)]
-    # Each of virtme-ng's ports has a controller, for 31 ports if nobody says how many, with two queues for each:
-    # hundreds that QEMU looks at whenever one of its timers ends. One port there is, and one that is reserved.
-    words = [re.sub(r"^virtio-serial-pci$", "virtio-serial-pci,max_ports=2", word) for word in words]
-    # virtme-ng would read the script's status from a file that QEMU makes; the agent has better ways.
-    return [re.sub(r"^(file,id=ret,path=).*", r"\1/dev/null", word) for word in words]
+                until = deadline
