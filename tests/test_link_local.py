@@ -141,12 +141,13 @@ def test_the_policy_profile_has_it_where_it_is_not_fixed() -> None:
         b'{"link_local":7}',
         b'{"link_local":"x"}',
         b'{"link_local":"2001:db8::1"}',
+        b'{"mn_ll_id":"%s"}' % (b"00" * 254),
         b"[]",
     ],
 )
-def test_a_profile_with_another_address_is_none(data: bytes) -> None:
+def test_a_profile_that_cannot_be_used_is_none(data: bytes) -> None:
     entry = BindingUpdateListEntry(mn_id=mn_id(1), mn_ll_id=None, interface="", lma=LMAA)
-    with pytest.raises(ValueError, match=r"profile|link-local|expected"):
+    with pytest.raises(ValueError, match=r"profile|link-local|expected|254 octets"):
         PolicyProfile().restore(entry, ContextData(Feature.POLICY_PROFILE, data))
 
 

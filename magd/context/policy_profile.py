@@ -10,6 +10,8 @@ from ipaddress import IPv6Address
 from common.mh.messages import ContextData, Feature
 from magd.binding_update_list import BindingUpdateListEntry
 
+_LL_ID_OCTETS = 253  # what the option of RFC 5213 section 8.6 has room for
+
 
 class PolicyProfile:
     def serves(self, feature: int) -> bool:
@@ -34,6 +36,8 @@ class PolicyProfile:
         router = IPv6Address(link_local) if link_local else None
         if router and (not router.is_link_local or router.scope_id):
             raise ValueError("not a link-local address")
+        ll_id = bytes.fromhex(mn_ll_id) if mn_ll_id else None
+        if ll_id and len(ll_id) > _LL_ID_OCTETS:
+            raise ValueError(f"a link-layer identifier of {len(ll_id)} octets")
         # What this MAG's own configuration says of the MN goes before what another one said.
-        mn_ll_id = entry.mn_ll_id or (bytes.fromhex(mn_ll_id) if mn_ll_id else None)
-        return replace(entry, mn_ll_id=mn_ll_id, link_local=router or entry.link_local)
+        return replace(entry, mn_ll_id=entry.mn_ll_id or ll_id, link_local=router or entry.link_local)
