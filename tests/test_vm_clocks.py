@@ -1,17 +1,15 @@
 """What a busy host does to the clocks of an emulated machine that boots: nothing that is not noticed."""
 
 import re
-import signal
 import socket
-import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
+from testbed.lab.node import wait_until
 from testbed.vm.clocks import apic_timer_trouble, counter_khz
-from testbed.vm.command import Plan, kernel_image, qemu_command
+from testbed.vm.command import Plan, kernel_image
+from testbed.vm.qemu import BOOT_LIMIT_SECONDS, Qemu
 
 TIMER_LIST = """\
 Timer List Version: v0.9
@@ -62,43 +60,25 @@ def test_a_timer_measured_wrong_is_named() -> None:
 
 
 @pytest.mark.vm
-def test_a_kernel_that_is_held_up_while_it_boots_knows_its_clock_and_finds_its_timer(tmp_path: Path) -> None:
-    said = console_of_a_boot_held_up(tmp_path / "console", "..TIMER:", "smpboot: CPU0:")
-    assert "MP-BIOS bug" not in said
-    taken_for_mhz = re.findall(r"tsc: Detected ([\d.]+) MHz", said)[-1]
-    assert float(taken_for_mhz) * 1000 == counter_khz(), said
-
-
-def console_of_a_boot_held_up(console: Path, first: str, last: str) -> str:
-    """Boot a machine and stop it again and again between two messages of its kernel; all messages up to the last."""
+def test_a_kernel_that_is_held_up_while_it_boots_knows_its_clock_and_finds_its_timer() -> None:
     port, other_end = socket.socketpair()
-    with (
-        port,
-        other_end,
-        console.open("w") as out,
-        tempfile.TemporaryFile() as image,
-        tempfile.TemporaryFile() as initrd,
-    ):
-        plan = Plan(kernel_image(), "real", "2G", use_kvm=False)
-        command = qemu_command(plan, port.fileno(), image.fileno(), initrd)
-        passed = [port.fileno(), image.fileno(), initrd.fileno()]
-        qemu = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            pass_fds=passed,
-        )
-        with qemu:
-            try:
-                while first not in console.read_text(errors="replace") and qemu.poll() is None:
-                    time.sleep(FREE_S)
-                while last not in (said := console.read_text(errors="replace")) and qemu.poll() is None:
-                    qemu.send_signal(signal.SIGSTOP)
-                    time.sleep(HELD_UP_S)
-                    qemu.send_signal(signal.SIGCONT)
-                    time.sleep(FREE_S)
-            finally:
-                qemu.kill()
-    assert last in said, said
-    return said
+    with port, other_end:
+        qemu = Qemu(Plan(kernel_image(), "real", "2G", use_kvm=False), port)
+
+        def said(what: str) -> bool:
+            return what in "\n".join(qemu.console)
+
+        def held_up_until_done() -> bool:
+            qemu.suspend()
+            time.sleep(HELD_UP_S)
+            qemu.resume()
+            return said("smpboot: CPU0:") or said("MP-BIOS bug")
+
+        try:
+            wait_until(lambda: said("..TIMER:"), "the kernel's look at its timer", BOOT_LIMIT_SECONDS, FREE_S)
+            wait_until(held_up_until_done, "the kernel's second processor", BOOT_LIMIT_SECONDS, FREE_S)
+        finally:
+            qemu.end()
+    assert not said("MP-BIOS bug")
+    rates_mhz = re.findall(r"tsc: Detected ([\d.]+) MHz", "\n".join(qemu.console))
+    assert float(rates_mhz[-1]) * 1000 == counter_khz()

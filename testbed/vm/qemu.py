@@ -87,11 +87,11 @@ class _Disturbed(MachineError):
     """The boot went wrong in a way that is put down to the host, which was busy at a wrong moment."""
 
 
-class _Qemu:
-    """The QEMU process and the last lines of its console."""
+class Qemu:
+    """The QEMU process and, in `console`, the last lines of its machine's."""
 
     def __init__(self, plan: Plan, port: socket.socket) -> None:
-        self._console: collections.deque[str] = collections.deque(maxlen=_CONSOLE_LINES)
+        self.console: collections.deque[str] = collections.deque(maxlen=_CONSOLE_LINES)
         console_read, console_write = os.pipe()
         with tempfile.TemporaryFile() as image, tempfile.TemporaryFile() as initramfs, os.fdopen(console_write) as out:
             memory_image.write(image, version(plan.kernel))
@@ -127,15 +127,15 @@ class _Qemu:
 
     def describe(self, what: str) -> str:
         """`what` and the end of the console, in one line."""
-        lines = [line for line in self._console if line][-_CONSOLE_TAIL:]
+        lines = [line for line in self.console if line][-_CONSOLE_TAIL:]
         return f"{what}; the last of its console: {' | '.join(lines) or '(nothing)'}"
 
     def _read_console(self, fd: int) -> None:
         with os.fdopen(fd, encoding="utf-8", errors="replace") as console:
-            self._console.extend(line.strip() for line in console)
+            self.console.extend(line.strip() for line in console)
 
 
-_Booted = tuple[_Qemu, socket.socket, dict[str, Any]]
+_Booted = tuple[Qemu, socket.socket, dict[str, Any]]
 
 
 def _boot(plan: Plan, progress: Progress) -> _Booted:
@@ -162,7 +162,7 @@ def _boot_once(plan: Plan, progress: Progress, sign_of_life_limit_seconds: float
     first_limit_seconds = min(sign_of_life_limit_seconds, limit_seconds)
     stream, guest_end = socket.socketpair()
     with guest_end:
-        qemu = _Qemu(plan, guest_end)
+        qemu = Qemu(plan, guest_end)
     is_alive = False
     try:
         for what in _agent_messages(qemu, stream, started + first_limit_seconds, started + limit_seconds):
@@ -187,7 +187,7 @@ def _boot_once(plan: Plan, progress: Progress, sign_of_life_limit_seconds: float
 
 
 def _agent_messages(
-    qemu: _Qemu, stream: socket.socket, first_deadline: float, deadline: float
+    qemu: Qemu, stream: socket.socket, first_deadline: float, deadline: float
 ) -> Iterator[dict[str, Any]]:
     """What the agent says on its own channel, until the deadline, which is another for the first."""
     decoder = Decoder()
