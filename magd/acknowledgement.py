@@ -22,6 +22,7 @@ from magd.binding_update_list import (
     Announcement,
     BindingUpdateListEntry,
     Farewell,
+    Outstanding,
     Request,
     State,
     Step,
@@ -72,7 +73,7 @@ def consequences(
         yield from scheme.deregistered(entry, pba, now)
     elif pba.status >= Status.REASON_UNSPECIFIED:
         yield Note(f"pbu-refused-{int(pba.status)}", entry.mn_id, entry.lma)
-        yield from _rejected(entry, pba, scheme)
+        yield from _rejected(entry, pba, scheme, now)
     elif not hnps or not pba.lifetime:
         yield Note("pba-without-binding", entry.mn_id, entry.lma)
         yield from _refused(entry, scheme)
@@ -93,9 +94,11 @@ def _echoes(pbu: ProxyBindingUpdate | FastProxyBindingUpdate, pba: ProxyBindingA
     )
 
 
-def _rejected(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv6) -> Iterator[Step]:
+def _rejected(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv6, now: float) -> Iterator[Step]:
     assert entry.outstanding is not None
     match pba.status:
+        case Status.TIMESTAMP_MISMATCH if _was_late(entry.outstanding, pba, now):
+            pass  # as if it had been lost: it is sent again when that is due, with a new timestamp
         case Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED:
             # Somebody's newer word arrived first; ours is said again, as often as the rate limit allows.
             again = replace(entry.outstanding, timeout=MAX_UPDATE_INTERVAL)
@@ -105,8 +108,8 @@ def _rejected(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv
             again = replace(entry.outstanding, timeout=MAX_UPDATE_INTERVAL)
             yield replace(entry, outstanding=again, sequence=pba.sequence % SEQUENCE_SPACE)
         case Status.TIMESTAMP_MISMATCH:
-            # A clock that differs must be set by somebody, and the LMA's is not the one to follow; a PBU that was only
-            # late on its way must not end the service for good. Both are served by a late retry with a new timestamp.
+            # A clock that differs must be set by somebody, and the LMA's is not the one to follow. By a late retry with
+            # a new timestamp it is seen when that has been done.
             later = replace(entry.outstanding, timeout=MAX_BINDACK_TIMEOUT)
             yield unserved(entry, State.REGISTERING, later)
         case Status.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX | Status.BCE_PBU_PREFIX_SET_DO_NOT_MATCH if (
@@ -116,6 +119,15 @@ def _rejected(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv
             yield Request(without, HandoffIndicator.UNKNOWN)
         case _:
             yield from _refused(entry, scheme)
+
+
+def _was_late(outstanding: Outstanding, pba: ProxyBindingAck, now: float) -> bool:
+    """Whether the PBU whose timestamp is refused came late, by an LMA's clock that does not differ from this one.
+
+    The LMA says what its clock was (section 5.5): right between the PBU's departure and now, it can be the same clock.
+    """
+    sent = outstanding.pbu.timestamp
+    return sent is not None and pba.timestamp is not None and 0 < pba.timestamp.utc - sent.utc <= now - outstanding.sent
 
 
 def _registered(

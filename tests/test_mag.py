@@ -217,15 +217,42 @@ def test_older_timestamp_is_said_again_within_the_rate_limit(mag: MobileAccessGa
 
 def test_clock_that_differs_is_tried_again_late(mag: MobileAccessGateway) -> None:
     [pbu] = sent(mag.link_up("acc1", 0.0))
-    mag.receive(LMAA, accepted(pbu, status=Status.TIMESTAMP_MISMATCH), 0.01)
-    assert mag.deadline() == 32.0
+    assert pbu.timestamp is not None
+    for seconds_ahead in (0.0, 0.4, -0.4):
+        clock = Timestamp.from_utc(pbu.timestamp.utc + seconds_ahead)
+        mag.receive(LMAA, accepted(pbu, status=Status.TIMESTAMP_MISMATCH, timestamp=clock), 0.01)
+        assert mag.deadline() == 32.0
+
+
+def test_a_pbu_that_came_too_late_is_sent_again_as_if_it_had_been_lost(mag: MobileAccessGateway) -> None:
+    [pbu] = sent(mag.link_up("acc1", 0.0))
+    assert pbu.timestamp is not None
+    arrival = Timestamp.from_utc(pbu.timestamp.utc + 0.4)
+    assert sent(mag.receive(LMAA, accepted(pbu, status=Status.TIMESTAMP_MISMATCH, timestamp=arrival), 0.5)) == []
+    assert mag.deadline() == 1.0
+    [again] = sent(mag.expire(1.0))
+    assert (again.sequence, again.timestamp) == (pbu.sequence + 1, Timestamp.from_utc(pbu.timestamp.utc + 1.0))
+
+
+def test_a_refresh_that_came_too_late_leaves_the_service_alone(registered: MobileAccessGateway) -> None:
+    pbus: list[ProxyBindingUpdate] = []
+    while not pbus:
+        now = registered.deadline() or 0.0
+        registered.heard("acc1", mac(1), None, now)
+        pbus = sent(registered.expire(now))
+    [pbu] = pbus
+    assert pbu.timestamp is not None
+    arrival = Timestamp.from_utc(pbu.timestamp.utc + 0.4)
+    registered.receive(LMAA, accepted(pbu, status=Status.TIMESTAMP_MISMATCH, timestamp=arrival), now + 0.5)
+    assert state(registered) is State.REFRESHING
+    assert registered.deadline() == now + 1.0
 
 
 def test_refused_prefix_is_not_asked_for_again(registered: MobileAccessGateway) -> None:
     registered.expire(100.01)
     registered.expire(200.01)
     registered.heard("acc1", mac(1), None, 260.0)
-    [refresh] = sent(registered.expire(260.01))
+    [refresh] = sent(registered.expire(260.02))
     status = Status.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX
     actions = registered.receive(LMAA, accepted(refresh, status=status), 260.02)
     assert sent(actions)[0].hnps == (ALL_ZERO_PREFIX,)

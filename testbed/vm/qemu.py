@@ -33,9 +33,9 @@ from testbed.vm.kvm import kvm_trouble
 from testbed.vm.machine import Machine, MachineError, Progress
 
 BOOT_LIMIT_SECONDS = 360.0  # a machine without KVM whose processors are loaded many times over needs minutes
-# The agent's first word comes halfway through a boot. Of some hundreds on busy hosts one gave none in 360 s: a kernel
-# that took its timer to be far too fast (clocks.py) would look like that.
-SIGN_OF_LIFE_LIMIT_SECONDS = 150.0
+# The agent's first word comes before half of a boot is over. Of some hundreds on busy hosts one gave none in 360 s: a
+# kernel that took its timer to be far too fast (clocks.py) would look like that.
+SIGN_OF_LIFE_LIMIT_SECONDS = BOOT_LIMIT_SECONDS / 2
 KVM_BOOT_LIMIT_SECONDS = 45.0  # with KVM it takes seconds, or does not end
 _CONSOLE_LINES = 200
 _CONSOLE_TAIL = 8
