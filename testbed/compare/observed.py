@@ -141,13 +141,16 @@ class _Seen:
             )
 
     def _over_ns(self, mn: str, direction: str, window: Window) -> int:
-        """When the nMAG passed on the first packet. By its arrival no count would be the same twice: where the way is
-        as long as the packets' interval, another one is sent in that very moment."""
+        """When the nMAG passed on the first packet, before the way through the core took its time. Else, or by its
+        arrival, no count would be the same twice: where that way is as long as the packets' interval, another packet is
+        sent in that very moment."""
         first = window.first.get(direction)
         if first is None:
             return window.end_ns
-        leaving = (seen for seen in self._journeys[mn, direction][first.number].sightings if seen.outgoing)
-        return next((seen.t_ns for seen in leaving if seen.node == window.move.nmag), first.t_ns)
+        for seen in self._journeys[mn, direction][first.number].sightings:
+            if seen.outgoing and seen.node == window.move.nmag:
+                return seen.t_ns - (self.one_way_ns if seen.link == CORE else 0)
+        return first.t_ns
 
     def associations(self) -> list[Association]:
         found: dict[tuple[str, str], list[Signal]] = defaultdict(list)
