@@ -118,3 +118,34 @@ def test_every_packet_has_a_line(directory: Path, tmp_path: Path) -> None:
     assert (lines[202]["fate"], lines[202]["delay_us"], lines[202]["copies"]) == ("lost", "", "0")
     assert float(lines[201]["sent_us"]) == 0.0
     assert (lines[1]["within"], lines[201]["within"]) == ("0", "1")
+
+
+@pytest.mark.parametrize("later", [-10 * US, 10 * US])
+def test_a_packet_sent_while_the_first_is_on_its_way_through_the_core_is_none_of_the_handovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
+    """A capture shows the first packet behind the core's delay, which here ends when the next packet is sent."""
+    monkeypatch.setitem(INTERFACES["lma"], 3, "mag1")
+    run = RunBuilder()
+    MadeHandover("mag1", "mag2", DETACH).add_to(run)
+    first = DETACH + 70 * MS
+    for number, sent in enumerate(range(0, DETACH, 5 * MS), 1):
+        _send_up(run, number, sent, "mag1")
+    _send_up(run, 201, first, "mag2")
+    for number, sent in enumerate(range(first + ACCESS_HOP + NODE_US * US + ONE_WAY + later, 2000 * MS, 5 * MS), 202):
+        _send_up(run, number, sent, "mag2")
+    ways = {way.path: way.packets for way in observed_of(run.write(tmp_path / "run")).paths}
+    assert ways["mn", "nmag", "lma", "cn"] == 1
+
+
+def _send_up(run: RunBuilder, number: int, sent: int, mag: str) -> None:
+    packet = iperf3_packet("mn", "uplink", number)
+    tunnelled = _tunnelled(packet, mag, "lma")
+    at_mag = sent + ACCESS_HOP
+    at_lma = at_mag + NODE_US * US + ONE_WAY
+    run.frame("mn", sent, ETH0, packet, outgoing=True)
+    run.frame(mag, at_mag, ACCESS, packet, outgoing=False)
+    run.frame(mag, at_lma, CORE, tunnelled, outgoing=True)
+    run.frame("lma", at_lma, 3, tunnelled, outgoing=False)
+    run.frame("lma", at_lma + NODE_US * US, CORE, packet, outgoing=True)
+    run.frame("cn", at_lma + NODE_US * US + CORE_HOP, CORE, packet, outgoing=False)
