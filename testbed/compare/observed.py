@@ -14,7 +14,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from testbed.compare.document import Association, Extra, Held, Jitter, Observed, Redirected, Statistic, Way
-from testbed.compare.passages import CORE, Journey, Passage, journeys
+from testbed.compare.passages import CORE, Journey, Passage, Sighting, journeys
 from testbed.measurement.accounting import Fates, Noticed, Window, fates_of, windows_of
 from testbed.measurement.observations import CN, DIRECTIONS, DOWNLINK, LMA, Flow, Observations, Signal, observe
 from testbed.run.run_directory import Move, RunDirectory
@@ -121,6 +121,10 @@ class _Seen:
     def one_way_ns(self) -> int:
         return round(self.run.spec.rtt_ms / 2 * 1e6)
 
+    def left_ns(self, departure: Sighting) -> int:
+        """When the packet left that node: a capture shows it behind the link's delay, which is on the sender's side."""
+        return departure.t_ns - (self.one_way_ns if departure.link == CORE else 0)
+
     def packets(self, mn: str, direction: str) -> Iterator[Packet]:
         """Of one flow, in the order in which they were sent."""
         windows, fates = self.windows[mn], self.fates[mn, direction]
@@ -141,15 +145,14 @@ class _Seen:
             )
 
     def _over_ns(self, mn: str, direction: str, window: Window) -> int:
-        """When the nMAG passed on the first packet, before the way through the core took its time. Else, or by its
-        arrival, no count would be the same twice: where that way is as long as the packets' interval, another packet is
-        sent in that very moment."""
+        """When the nMAG passed on the first packet. By its arrival no count would be the same twice: where the way is
+        as long as the packets' interval, another one is sent in that very moment."""
         first = window.first.get(direction)
         if first is None:
             return window.end_ns
         for seen in self._journeys[mn, direction][first.number].sightings:
             if seen.outgoing and seen.node == window.move.nmag:
-                return seen.t_ns - (self.one_way_ns if seen.link == CORE else 0)
+                return self.left_ns(seen)
         return first.t_ns
 
     def associations(self) -> list[Association]:
@@ -196,7 +199,7 @@ class _Usual:
     def __init__(self, seen: _Seen, packets: Mapping[tuple[str, str], Sequence[Packet]]) -> None:
         self._ends = {CN, *seen.run.mns}
         self._mags = seen.run.mags()
-        self._one_way_ns = seen.one_way_ns
+        self._left_ns = seen.left_ns
         self._ways: set[tuple[str, tuple[str, ...]]] = set()
         self._kinds: set[tuple[str, str, tuple[str, str, str | None]]] = set()
         self._longest_ns: dict[str, int] = defaultdict(int)
@@ -235,7 +238,7 @@ class _Usual:
                 node == LMA
                 and direction == DOWNLINK
                 and passage.departure.towards == move.nmag
-                and passage.departure.t_ns - self._one_way_ns < move.attach_ns
+                and self._left_ns(passage.departure) < move.attach_ns
             ):
                 yield node
 
@@ -247,11 +250,10 @@ class _Usual:
         return link_in, link_out, towards and self._plain(towards)
 
     def _kept_ns(self, passage: Passage) -> int | None:
-        """From its arrival to its departure, without the link's delay, which a capture shows on the sender's side."""
+        """From its arrival to its departure; None: it did not leave."""
         if passage.departure is None:
             return None
-        delay_ns = self._one_way_ns if passage.departure.link == CORE else 0
-        return passage.departure.t_ns - passage.arrival.t_ns - delay_ns
+        return self._left_ns(passage.departure) - passage.arrival.t_ns
 
 
 def _roles(move: Move) -> dict[str, str]:
