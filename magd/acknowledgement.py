@@ -97,8 +97,6 @@ def _echoes(pbu: ProxyBindingUpdate | FastProxyBindingUpdate, pba: ProxyBindingA
 def _rejected(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv6, now: float) -> Iterator[Step]:
     assert entry.outstanding is not None
     match pba.status:
-        case Status.TIMESTAMP_MISMATCH if _was_late(entry.outstanding, pba, now):
-            pass  # as if it had been lost: it is sent again when that is due, with a new timestamp
         case Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED:
             # Somebody's newer word arrived first; ours is said again, as often as the rate limit allows.
             again = replace(entry.outstanding, timeout=MAX_UPDATE_INTERVAL)
@@ -107,6 +105,8 @@ def _rejected(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv
             # RFC 6275 section 11.7.3: go on behind the number that the LMA has.
             again = replace(entry.outstanding, timeout=MAX_UPDATE_INTERVAL)
             yield replace(entry, outstanding=again, sequence=pba.sequence % SEQUENCE_SPACE)
+        case Status.TIMESTAMP_MISMATCH if _was_late(entry.outstanding, pba, now):
+            pass  # as if it had been lost: it is sent again when that is due, with a new timestamp
         case Status.TIMESTAMP_MISMATCH:
             # A clock that differs must be set by somebody, and the LMA's is not the one to follow. By a late retry with
             # a new timestamp it is seen when that has been done.

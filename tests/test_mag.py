@@ -58,6 +58,15 @@ def accepted(pbu: ProxyBindingUpdate, **changes: object) -> ProxyBindingAck:
     return replace(pba, **changes)  # type: ignore[arg-type]
 
 
+def refresh(registered: MobileAccessGateway) -> ProxyBindingUpdate:
+    """What is sent at 260.01, forty seconds before the lifetime ends."""
+    registered.expire(100.01)
+    registered.expire(200.01)
+    registered.heard("acc1", mac(1), None, 260.0)
+    [pbu] = sent(registered.expire(260.01))
+    return pbu
+
+
 def state(mag: MobileAccessGateway) -> State | None:
     entry = mag.binding_update_list.get(MN)
     return entry.state if entry else None
@@ -235,26 +244,18 @@ def test_a_pbu_that_came_too_late_is_sent_again_as_if_it_had_been_lost(mag: Mobi
 
 
 def test_a_refresh_that_came_too_late_leaves_the_service_alone(registered: MobileAccessGateway) -> None:
-    pbus: list[ProxyBindingUpdate] = []
-    while not pbus:
-        now = registered.deadline() or 0.0
-        registered.heard("acc1", mac(1), None, now)
-        pbus = sent(registered.expire(now))
-    [pbu] = pbus
+    pbu = refresh(registered)
     assert pbu.timestamp is not None
     arrival = Timestamp.from_utc(pbu.timestamp.utc + 0.4)
-    registered.receive(LMAA, accepted(pbu, status=Status.TIMESTAMP_MISMATCH, timestamp=arrival), now + 0.5)
+    registered.receive(LMAA, accepted(pbu, status=Status.TIMESTAMP_MISMATCH, timestamp=arrival), 260.51)
     assert state(registered) is State.REFRESHING
-    assert registered.deadline() == now + 1.0
+    assert registered.deadline() == 261.01
 
 
 def test_refused_prefix_is_not_asked_for_again(registered: MobileAccessGateway) -> None:
-    registered.expire(100.01)
-    registered.expire(200.01)
-    registered.heard("acc1", mac(1), None, 260.0)
-    [refresh] = sent(registered.expire(260.02))
+    pbu = refresh(registered)
     status = Status.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX
-    actions = registered.receive(LMAA, accepted(refresh, status=status), 260.02)
+    actions = registered.receive(LMAA, accepted(pbu, status=status), 260.02)
     assert sent(actions)[0].hnps == (ALL_ZERO_PREFIX,)
     assert Forward(MN, (HNP,), None) in actions
 
