@@ -51,7 +51,8 @@ class Forwarding:
     At a MAG: `uplink_to` is the LMA into whose tunnel goes what the MN's prefixes are the source of. `give_back`: when
     the access link has lost its carrier, the kernel sends downlink packets back into that tunnel by itself. Downlink
     comes from the LMA, and from the MAGs of `downlink_from`. A MAG may send the downlink on to another one: then uplink
-    is accepted from the tunnels of `uplink_from` and from the access link `still_on`.
+    is accepted from the tunnels of `uplink_from` and from the access link `still_on`. `direct`: other MNs of this MAG
+    reach the MN without a tunnel (RFC 5213 section 6.10.3), while nothing is held for it.
     """
 
     downlink: Downlink = Drop()
@@ -62,6 +63,7 @@ class Forwarding:
     give_back: bool = False
     downlink_from: frozenset[IPv6Address] = frozenset()
     still_on: str | None = None
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def adopt(
             continue  # one that was refused is asked for anew when its link has a carrier
         adopted = _asked_anew(entry, now)
         core.binding_update_list.store(adopted)
-        if forwarding := core.scheme.forwarding(adopted):
+        if forwarding := core.sessions.forwarding(adopted):
             forwards.append(Forward(entry.mn_id, entry.hnps, forwarding))
     for table in core.scheme.tables():
         table.rows.update(loaded[table.name])

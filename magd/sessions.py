@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
-from common.actions import Action, Advertise, Forward, Note, Send, Solicit
+from common.actions import Action, Advertise, Forward, Forwarding, Note, Send, Solicit
 from common.mh.messages import HandoffIndicator
 from magd.acknowledgement import advertise_in
 from magd.binding_update_list import (
@@ -209,11 +209,21 @@ class Sessions:
         yield from self._reforward(before, None)
         yield Note("removed", entry.mn_id)
 
+    def forwarding(self, entry: BindingUpdateListEntry) -> Forwarding | None:
+        """How the kernel treats the MN's packets.
+
+        However long a scheme keeps the path of an MN that left: its neighbours reach it by way of the LMA from then on.
+        """
+        forwarding = self._scheme.forwarding(entry)
+        if forwarding and entry.present and self._mag.enable_mag_local_routing:
+            return replace(forwarding, direct=True)
+        return forwarding
+
     def _reforward(
         self, before: BindingUpdateListEntry | None, after: BindingUpdateListEntry | None
     ) -> Iterator[Action]:
-        old = self._scheme.forwarding(before) if before else None
-        new = self._scheme.forwarding(after) if after else None
+        old = self.forwarding(before) if before else None
+        new = self.forwarding(after) if after else None
         was_held = old is not None and old.held
         if before and old and (not after or not new or after.hnps != before.hnps):
             yield Forward(before.mn_id, before.hnps, None)

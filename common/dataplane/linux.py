@@ -42,8 +42,8 @@ class LinuxDataPlane:
     """DataPlane on netlink and nftables; `pools` are attracted, `access_interfaces` are the MAG's.
 
     Without `keep` no packet ever waits, and what would make one wait is refused. `guard` is what is not let in. With
-    `local_routing` MNs of one MAG talk directly (RFC 5213 section 6.10.3). `neighbours` are other MAGs: from the
-    tunnels to them comes only what a Forwarding says. `router` is what MNs see of a MAG.
+    `local_routing` MNs of one MAG can talk directly. `neighbours` are other MAGs: from the tunnels to them comes only
+    what a Forwarding says. `router` is what MNs see of a MAG.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class LinuxDataPlane:
         self._table = f"context_reflector_{role.name}"
         self._filter = Filter(self._table)
         self._route_socket = RouteSocket()
-        paths = Paths(role.protocol, self._peers.indexes, self._peers.tables, local_routing=local_routing)
+        paths = Paths(role.protocol, self._peers.indexes, self._peers.tables)
         self._sessions = Sessions(role, paths, self._route_socket, self._peers.indexes, self._neighbours)
         self._upkeep = Upkeep(self._table, self._filter, self._sessions.refill, self.notes)
         self._access: AccessLinks | None = None

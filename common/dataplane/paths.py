@@ -12,21 +12,10 @@ from common.errors import DataPlaneError
 
 
 class Paths:
-    """`tunnels`: the device index for each peer; `tables`: the routing table whose default route is that tunnel.
+    """`tunnels`: the device index for each peer; `tables`: the routing table whose default route is that tunnel."""
 
-    With `local_routing` what comes from an access link finds the MNs of the others without going through a tunnel.
-    """
-
-    def __init__(
-        self,
-        protocol: int,
-        tunnels: Mapping[IPv6Address, int],
-        tables: Mapping[IPv6Address, int],
-        *,
-        local_routing: bool = False,
-    ) -> None:
+    def __init__(self, protocol: int, tunnels: Mapping[IPv6Address, int], tables: Mapping[IPv6Address, int]) -> None:
         self._protocol = protocol
-        self._local_routing = local_routing
         self._tunnels = tunnels
         self._tables = tables
 
@@ -107,8 +96,10 @@ class Paths:
 
     def _local(self, forwarding: Forwarding) -> ToAccess | None:
         """Where other MNs of this MAG find this one: not while what is for it waits, for theirs would overtake that."""
-        downlink = forwarding.downlink
-        return downlink if self._local_routing and isinstance(downlink, ToAccess) and not forwarding.held else None
+        match forwarding:
+            case Forwarding(downlink=ToAccess() as access, direct=True, held=False):
+                return access
+        return None
 
     def _way_back(self, forwarding: Forwarding) -> int:
         """The tunnel that takes what finds the MN gone, or 0."""

@@ -232,6 +232,10 @@ def test_two_mns_of_one_mag_talk_by_way_of_the_anchor_or_directly(local_routing:
                 return any(text in packet for packet in captured(core))
 
         assert tunnelled(b"first") is not local_routing
+        # mag1 has not heard of it when mn2 goes: the LMA, which knows it at mag2 by then, does not answer mag1.
+        mn2 = lab.topology.mn("mn2").mn_id
+        lab.command("mag2", "attach", mn_id=mn2, interface="acc-mn2")
+        eventually(lambda: lab.serving()[mn2] == "mag2", "the LMA does not see mn2 at mag2")
         lab.settle("mn2", "mag2")  # then there is no other way
         assert tunnelled(b"apart")
         lab.settle("mn2", "mag1")
