@@ -12,6 +12,8 @@ from testbed.lab.node import LabError, Node, wait_until
 
 _TAIL_OCTETS = 65536
 _DISCARD_PORT = 9
+# Of the kernel's ring. A block of it has 256 KiB and is tcpdump's when it is full or a second old: where little happens
+# 4 MiB last for 16 s. Where several virtual machines share a processor that was too short: a few MNs have more.
 _MN_KIB = 4096
 _FIXED_KIB = 16384  # carry the traffic of all MNs, and see each packet twice or thrice
 
@@ -68,7 +70,7 @@ def capture_all(
     """A capture in each node, listening; of some nodes `only` what a filter lets through."""
     captures = []
     for name, node in nodes.items():
-        buffer_kib = _MN_KIB if name in mns else _FIXED_KIB
+        buffer_kib = max(_MN_KIB, _FIXED_KIB // len(mns)) if name in mns else _FIXED_KIB
         file, errors = directory / f"{name}.pcap", logs / f"{name}-tcpdump.txt"
         captures.append(Capture(node, file, errors, buffer_kib, only.get(name, "")))
     for capture in captures:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
-from testbed.vm.clocks import counter_khz
+from testbed.vm import clocks
 from testbed.vm.guest import PORT_NAME
 from testbed.vm.machine import MachineError
 
@@ -20,9 +20,8 @@ _KERNEL_OPTIONS = (
     *("nokaslr", "norandmaps", "tsc=reliable", "mitigations=off"),  # the address layout fixed
     "module_blacklist=kvm,powernow_k8,acpi_cpufreq,libata,cdrom,psmouse,i2c_i801,lpc_ich,pcspkr,i6300esb,cryptd",
 )
-# What the kernel says goes to the console until guest.sh runs, so that a boot that fails can be explained. Emulated, it
-# must not find its timer missing, and panic, because the host was busy while ten ticks should have come.
-_REAL_KERNEL_OPTIONS = ("loglevel=7", "no_timer_check")
+# What the kernel says goes to the console until guest.sh runs, so that a boot that fails can be explained.
+_REAL_KERNEL_OPTIONS = ("loglevel=7",)
 # So that figures repeat, what the kernel does for itself (in work queues) is put aside at once for packets: else one
 # waits now and then, a tenth of a millisecond, for the end of that. Who makes huge pages is not put aside.
 _VIRTUAL_KERNEL_OPTIONS = ("preempt=full", "transparent_hugepage=never")
@@ -105,5 +104,4 @@ def qemu_command(plan: Plan, port: int, image: int, initramfs: IO[bytes]) -> lis
 def _kernel_options(plan: Plan) -> tuple[str, ...]:
     if plan.clock == "virtual":
         return *_KERNEL_OPTIONS, *_VIRTUAL_KERNEL_OPTIONS
-    told = () if plan.use_kvm else (f"tsc_early_khz={counter_khz()}",)
-    return *_KERNEL_OPTIONS, *_REAL_KERNEL_OPTIONS, *told
+    return *_KERNEL_OPTIONS, *_REAL_KERNEL_OPTIONS, *(() if plan.use_kvm else clocks.kernel_options())
