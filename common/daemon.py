@@ -43,8 +43,12 @@ log = logging.getLogger(__name__)
 
 
 def utc(now: float) -> float:
-    """Seconds since 1970 at the monotonic moment `now`; follows every correction of the clock."""
-    return now + (time.time() - time.monotonic())
+    """Seconds since 1970 at the monotonic moment `now`; follows every correction of the clock.
+
+    Who is held up between the two looks comes to a later moment: for what is about to be sent that is right, and what
+    has come seems late, which can be told from a clock that differs. The other way round nothing could.
+    """
+    return now - time.monotonic() + time.time()
 
 
 class Shell:

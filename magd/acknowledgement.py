@@ -18,11 +18,11 @@ from common.mh.messages import (
     Status,
 )
 from magd.binding_update_list import (
+    LAST_TIMEOUT,
     MAX_BINDACK_TIMEOUT,
     Announcement,
     BindingUpdateListEntry,
     Farewell,
-    Outstanding,
     Request,
     State,
     Step,
@@ -70,7 +70,11 @@ def consequences(
         elif entry.state is State.REFRESHING:
             yield replace(entry, state=State.REGISTERED, outstanding=None, halted=True)
     elif entry.state is State.DEREGISTERING:
-        yield from scheme.deregistered(entry, pba, now)
+        timeout = entry.outstanding.timeout
+        if entry.outstanding.was_late(pba, now) and timeout < LAST_TIMEOUT:
+            yield Request(entry, HandoffIndicator.UNKNOWN, lifetime=0, timeout=2 * timeout)
+        else:
+            yield from scheme.deregistered(entry, pba, now)
     elif pba.status >= Status.REASON_UNSPECIFIED:
         yield Note(f"pbu-refused-{int(pba.status)}", entry.mn_id, entry.lma)
         yield from _rejected(entry, pba, scheme, now)
@@ -105,7 +109,7 @@ def _rejected(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv
             # RFC 6275 section 11.7.3: go on behind the number that the LMA has.
             again = replace(entry.outstanding, timeout=MAX_UPDATE_INTERVAL)
             yield replace(entry, outstanding=again, sequence=pba.sequence % SEQUENCE_SPACE)
-        case Status.TIMESTAMP_MISMATCH if _was_late(entry.outstanding, pba, now):
+        case Status.TIMESTAMP_MISMATCH if entry.outstanding.was_late(pba, now):
             pass  # as if it had been lost: it is sent again when that is due, with a new timestamp
         case Status.TIMESTAMP_MISMATCH:
             # A clock that differs must be set by somebody, and the LMA's is not the one to follow. By a late retry with
@@ -119,15 +123,6 @@ def _rejected(entry: BindingUpdateListEntry, pba: ProxyBindingAck, scheme: Pmipv
             yield Request(without, HandoffIndicator.UNKNOWN)
         case _:
             yield from _refused(entry, scheme)
-
-
-def _was_late(outstanding: Outstanding, pba: ProxyBindingAck, now: float) -> bool:
-    """Whether the PBU whose timestamp is refused came late, by an LMA's clock that does not differ from this one.
-
-    The LMA says what its clock was (section 5.5): right between the PBU's departure and now, it can be the same clock.
-    """
-    sent = outstanding.pbu.timestamp
-    return sent is not None and pba.timestamp is not None and 0 < pba.timestamp.utc - sent.utc <= now - outstanding.sent
 
 
 def _registered(

@@ -12,15 +12,19 @@ from typing import Protocol
 from common.actions import Action
 from common.mh.messages import (
     ContextData,
+    FastProxyBindingAck,
     FastProxyBindingUpdate,
     HandoffIndicator,
     MnId,
+    ProxyBindingAck,
     ProxyBindingUpdate,
+    Status,
     Timestamp,
 )
 from common.records import Moment, Recorded
 
 INITIAL_BINDACK_TIMEOUT = 1.0  # RFC 6275 section 12, seconds
+LAST_TIMEOUT = 4 * INITIAL_BINDACK_TIMEOUT  # of the farewells that are said three times: at once, 1 s and 2 s later
 MAX_BINDACK_TIMEOUT = 32.0
 MAC_LENGTH = 6
 
@@ -80,6 +84,16 @@ class Outstanding:
     @property
     def resend_at(self) -> float:
         return self.sent + self.timeout
+
+    def was_late(self, answer: ProxyBindingAck | FastProxyBindingAck, now: float) -> bool:
+        """Whether the LMA refuses the timestamp only because this came late: its clock does not differ from ours.
+
+        It says what its clock was (section 5.5): right between the departure and now, it can be the same clock.
+        """
+        sent, theirs = self.pbu.timestamp, answer.timestamp
+        if answer.status != Status.TIMESTAMP_MISMATCH or sent is None or theirs is None:
+            return False
+        return 0 < theirs.utc - sent.utc <= now - self.sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,11 +281,15 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An entry that is stored with a new registration outstanding; `lifetime` in seconds, None: the configured one."""
+    """An entry that is stored with a new request outstanding; `lifetime` in seconds, None: the configured one.
+
+    `timeout` in seconds: how long it is then waited for the answer.
+    """
 
     entry: BindingUpdateListEntry
     handoff_indicator: HandoffIndicator
     lifetime: int | None = None
+    timeout: float = INITIAL_BINDACK_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from common.actions import Action, Advertise, Forward, Forwarding, Note, Send, S
 from common.mh.messages import HandoffIndicator
 from magd.acknowledgement import advertise_in
 from magd.binding_update_list import (
+    INITIAL_BINDACK_TIMEOUT,
     SERVED,
     TRANSITIONS,
     Announcement,
@@ -61,6 +62,8 @@ class Sessions:
         lifetime: int,
         handoff: HandoffIndicator,
         now: float,
+        *,
+        timeout: float = INITIAL_BINDACK_TIMEOUT,
     ) -> Iterator[Action]:
         """Store the entry with a PBU outstanding, and send it; later, if three have gone out within a second."""
         if (at := self._requests.pace.earliest(entry, now)) > now:
@@ -72,7 +75,7 @@ class Sessions:
         request, behind = self._scheme.request(entry, pbu)
         yield Send(entry.lma, request)
         yield from behind
-        outstanding = Outstanding(pbu=request, sent=now)
+        outstanding = Outstanding(pbu=request, sent=now, timeout=timeout)
         entry = replace(entry, timestamp=pbu.timestamp or entry.timestamp, sequence=pbu.sequence)
         yield from self.store(before, replace(entry, outstanding=outstanding, deferred=None, halted=False))
 
@@ -183,10 +186,10 @@ class Sessions:
                     yield from self.store(self.list.get(step.mn_id, step.mn_ll_id), step)
                 case Removal(entry):
                     yield from self.remove(entry)
-                case Request(entry, handoff, lifetime):
+                case Request(entry, handoff, lifetime, timeout):
                     before = self.list.get(entry.mn_id, entry.mn_ll_id)
                     lifetime = self._mag.lifetime if lifetime is None else lifetime
-                    yield from self.request(before, entry, lifetime, handoff, now)
+                    yield from self.request(before, entry, lifetime, handoff, now, timeout=timeout)
                 case Announcement(entry):
                     yield self.advertisement(entry)
                 case Farewell(entry, hnps):

@@ -58,24 +58,29 @@ def test_order_says_whether_stragglers_are_waited_for(order: str, released: floa
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_deregistration_that_comes_after_the_nmags_pbu_loses_nothing(known: bool) -> None:
-    domain = begin(known=known)
+@pytest.mark.parametrize("path", [(2,), (2, 3)], ids=["", "from a MAG that had its context unasked"])
+def test_a_deregistration_that_comes_after_the_nmags_pbu_loses_nothing(known: bool, path: tuple[int, ...]) -> None:
+    domain = begin(mags=3, known=known)
 
     def deliver(_source: IPv6Address, _destination: IPv6Address, message: Message) -> tuple[float, ...]:
         late = isinstance(message, ProxyBindingUpdate) and not message.lifetime
         return (0.3 if late else domain.one_way,)
 
-    domain.deliver = deliver
     domain.traffic(0.002, until=4.0)
     domain.run(2.0)
-    move(domain, 2)
-    domain.run(2.2)
-    assert domain.lma.binding_cache.of(MN)[0].proxy_coa == NMAG
+    *before, last = path
+    for mag in before:
+        move(domain, mag)
+        domain.run(domain.now + 0.5)
+    domain.deliver = deliver
+    move(domain, last)
+    domain.run(domain.now + 0.15)
+    assert domain.lma.binding_cache.of(MN)[0].proxy_coa == mag_address(last)
     domain.run(6.0)
     assert "refused-timestamp-lower-than-prev-accepted" in domain.notes()
     assert_nothing_wrong(domain)
     domain.run(20.0)
-    assert_served_at(domain, 2)
+    assert_served_at(domain, last)
 
 
 def test_back_where_it_left_before_the_lma_could_know_what_is_under_way_overtakes_what_was_given_back_once() -> None:

@@ -27,13 +27,14 @@ class Paths:
     def additions(self, hnp: IPv6Network, before: Forwarding | None, wanted: Forwarding) -> list[bytearray]:
         """What is to be installed, or to replace what is there."""
         messages: list[bytearray] = []
+        old = self._rules(before) if before else []
+        # Ahead of the route, by which the filter knows whose uplink to let in: that has its way by then.
+        messages += [routes.source_rule(self._protocol, hnp, *rule) for rule in self._rules(wanted) if rule not in old]
         if before is None or wanted.downlink != before.downlink:
             messages += self._downlink(hnp, wanted)
         way_back = self._way_back(wanted)
         if way_back and (before is None or way_back != self._way_back(before)):
             messages.append(routes.give_back(self._protocol, hnp, way_back))
-        old = self._rules(before) if before else []
-        messages += [routes.source_rule(self._protocol, hnp, *rule) for rule in self._rules(wanted) if rule not in old]
         local = self._local(wanted)
         if local and (before is None or local != self._local(before)):
             messages.append(routes.local(self._protocol, hnp, interface_index(local.interface), local.mn_ll_id))
@@ -43,12 +44,12 @@ class Paths:
         """What of `before` is to be removed, because a replacing route does not replace it."""
         protocol = self._protocol
         messages: list[bytearray] = []
+        if wanted is None:
+            messages.append(routes.no_route(protocol, hnp))
         new = self._rules(wanted) if wanted else []
         for rule in self._rules(before):
             if rule not in new:
                 messages.append(routes.source_rule(protocol, hnp, *rule, remove=True))
-        if wanted is None:
-            messages.append(routes.no_route(protocol, hnp))
         if self._local(before) and (wanted is None or not self._local(wanted)):
             messages.append(routes.no_local(protocol, hnp))
         if self._way_back(before) and (wanted is None or not self._way_back(wanted)):

@@ -168,9 +168,12 @@ class ContextReflector(Pmipv6):
     def follow_up(
         self, before: BindingCacheEntry | None, after: BindingCacheEntry, pbu: ProxyBindingUpdate
     ) -> list[Action]:
-        if UpdateFlag.CONTEXT in pbu.flags:
-            self._speaks[after.proxy_coa] = True
         handover, old = handover_of(after), handover_of(before)
+        coa = after.proxy_coa
+        # An nMAG that has the context need not ask for it: it has had its say against the CR.
+        has_context = before and before.state is State.CONTEXT and old and old.nmag == coa
+        if UpdateFlag.CONTEXT in pbu.flags or (has_context and coa not in self._speaks):
+            self._speaks[coa] = True
         if handover is None or before is None or (handover is old and after.state is before.state):
             return []
         if after.state is State.CONTEXT:
@@ -220,7 +223,10 @@ class ContextReflector(Pmipv6):
 
     def late(self, bce: BindingCacheEntry, pbu: ProxyBindingUpdate, source: IPv6Address, now: float) -> Change:
         """That MAG keeps a context that nobody will ask for: it is revoked."""
-        if UpdateFlag.CONTEXT not in pbu.flags or bce.state is not State.REGISTERED:
+        if UpdateFlag.CONTEXT not in pbu.flags:
+            return None, []
+        self._speaks[source] = True
+        if bce.state is not State.REGISTERED:
             return None, []
         old = handover_of(bce) or Handover(pmag=source, giver=source, returning=False)
         resend_at = now + self.revocations.initial_delay

@@ -30,6 +30,7 @@ from common.mh.messages import (
 from magd.binding_update_list import (
     GONE,
     INITIAL_BINDACK_TIMEOUT,
+    LAST_TIMEOUT,
     SERVED,
     BindingUpdateListEntry,
     Outstanding,
@@ -44,7 +45,6 @@ from magd.handover.pmipv6 import Pmipv6
 from magd.numbering import Numbering
 from magd.profiles import Profile, Profiles
 
-LAST_TIMEOUT = 4 * INITIAL_BINDACK_TIMEOUT  # a Fast PBU is sent three times: at once, after 1 s, after 2 s more
 # The anchor has heard something newer of the MN than the Fast PBU: that, or a copy of the Fast PBU itself.
 DISORDERED = frozenset({Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED, Status.SEQUENCE_OUT_OF_WINDOW})
 
@@ -156,6 +156,8 @@ class FastHandover(Pmipv6):
             and isinstance(outstanding.pbu, FastProxyBindingUpdate)
             and outstanding.pbu.sequence == answer.sequence
         ):
+            if outstanding.was_late(answer, now):
+                return self.deregistered(entry, None, now)
             if not refused or (answer.status in DISORDERED and not entry.present):
                 left = replace(entry, state=State.LEFT, outstanding=None, expires=now + self._wait)
                 return [replace(left, context_sequence=answer.sequence)]

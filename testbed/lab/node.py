@@ -48,11 +48,13 @@ def _call(name: str, *arguments: int) -> None:
 def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0, poll_s: float = _POLL_S) -> T:
     """The first true value of `condition`. Raises LabError when there is none in time."""
     deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        if time.monotonic() > deadline:
+    while True:
+        is_last = time.monotonic() > deadline  # however long this process itself was held up, it looks once more
+        if value := condition():
+            return value
+        if is_last:
             raise LabError(f"{what}: not within {timeout_s:g} s")
         time.sleep(poll_s)
-    return value
 
 
 def now_ns() -> int:

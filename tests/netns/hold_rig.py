@@ -3,11 +3,12 @@
 import json
 import select
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from common.actions import Forward, Forwarding, ToAccess, ToPeer
 from common.dataplane.access import LinkMonitor, has_carrier
@@ -69,6 +70,15 @@ class Plane:
         while (left := end - time.monotonic()) > 0:
             self.turn(left)
 
+    def run_until(self, condition: Callable[[], Any], what: str) -> None:
+        """Raises LabError when it does not become true."""
+
+        def met() -> Any:
+            self.turn(0.01)
+            return condition()
+
+        wait_until(met, what, poll_s=0.0)
+
     def settle(self) -> None:
         """Until nothing is due any more."""
         while (deadline := self.plane.deadline()) is not None:
@@ -77,6 +87,11 @@ class Plane:
     def drops(self) -> dict[str, int]:
         with self.node.inside():
             return {reason: count for reason, count in self.plane.drops().items() if count}
+
+    def early(self, number: int) -> int:
+        """How many packets for that MN wait for a path."""
+        assert self.plane._keeping
+        return self.plane._keeping.strays.waiting(session_of(number))
 
     def holds(self) -> list[dict[str, object]]:
         with self.node.inside():

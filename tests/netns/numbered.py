@@ -123,7 +123,8 @@ class Receiver:
         return self.total()
 
     def wait_for(self, count: int) -> None:
-        wait_until(lambda: self.count() >= count, f"packet {count} of those sent", 20.0)
+        while (before := self.count()) < count:
+            wait_until(lambda before=before: self.count() > before, f"packet {before + 1} of {count}")  # type: ignore[misc]
 
     def of(self, source: IPv6Address) -> list[int]:
         self.read()

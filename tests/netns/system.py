@@ -10,6 +10,8 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Any
 
+from scapy.layers.inet6 import ICMPv6ND_RS, IPv6
+
 from common.control import ask
 from testbed.lab.lab import Lab
 from testbed.lab.node import Node, wait_until
@@ -18,6 +20,7 @@ from testbed.lab.visit import LabSpec
 
 ETH_P_IPV6 = 0x86DD
 IPV6_HEADER = 40
+ALL_ROUTERS_MAC = bytes.fromhex("333300000002")
 EVENT_TIMEOUT_S = 30.0  # what is waited for comes in milliseconds; an emulated and loaded machine is forgiven much
 
 # The kernel's own, for every interface that ever had an address: it stays until the interface goes down.
@@ -118,6 +121,14 @@ class SystemLab(Lab):
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
     return wait_until(condition, what, EVENT_TIMEOUT_S)
+
+
+def solicit(node: Node, source: str = "::", count: int = 1) -> None:
+    """Router Solicitations of an MN; its kernel sends them, too, but more and more seldom since the lab was made."""
+    solicitation = bytes(IPv6(src=source, dst="ff02::2", hlim=255) / ICMPv6ND_RS())
+    with packets(node, "eth0") as link:
+        for _ in range(count):
+            link.sendto(solicitation, ("eth0", ETH_P_IPV6, 0, 0, ALL_ROUTERS_MAC))
 
 
 def flush(lab: SystemLab, node: str) -> None:

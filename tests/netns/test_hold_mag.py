@@ -18,7 +18,7 @@ PATIENCE_S = 3.0
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
     mag = Keep(HoldLimits(packets=65535, sessions=4), patience=PATIENCE_S, uplink=True)
-    with Rig(lma=Keep(HoldLimits(packets=65535)), mag=mag) as made:
+    with Rig(lma=Keep(HoldLimits(packets=65535), patience=PATIENCE_S), mag=mag) as made:
         yield made
 
 
@@ -87,7 +87,7 @@ def test_what_comes_before_the_context_waits_with_the_rest(rig: Rig) -> None:
     sender, receiver = rig.downlink()
     with sender, receiver:
         with sender.streaming(1000, receiver):
-            mag.run(0.03)
+            mag.run_until(lambda: mag.early(1), "something before the path")
             mag.apply(1, rig.to_access(1, held=True))
             mag.run(0.03)
             (row,) = mag.holds()
@@ -105,7 +105,7 @@ def test_what_is_for_nobody_is_dropped_after_a_while_and_counted(rig: Rig) -> No
     rig.lma.apply(1, rig.at("mag1"))
     with rig.sender() as sender:
         sender.send(20)
-        mag.run(PATIENCE_S + 1)
+        mag.run_until(lambda: sum(drops_of(rig, "mag1", before).values()) >= 20, "twenty drops")
     assert drops_of(rig, "mag1", before) == {"downlink-without-binding": 20}
 
 
@@ -138,7 +138,7 @@ def test_uplink_waits_for_the_path(rig: Rig) -> None:
     ):
         for _ in range(5):
             rig.attach(1, "mag1")
-            with sender.streaming(1000, receiver):
+            with sender.streaming(200, receiver):
                 mag.run(0.05)
                 rig.lma.apply(1, rig.at("mag1"))
                 mag.apply(1, rig.to_access(1))

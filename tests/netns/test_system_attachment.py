@@ -5,10 +5,10 @@ from ipaddress import IPv6Address
 
 import pytest
 from click.testing import CliRunner
-from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6ND_RS, ICMPv6NDOptMTU, ICMPv6NDOptPrefixInfo, IPv6
+from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptMTU, ICMPv6NDOptPrefixInfo, IPv6
 
 from magd.ctl import main as magctl
-from tests.netns.system import Edits, SystemLab, captured, deaf, eventually, packets
+from tests.netns.system import Edits, SystemLab, captured, deaf, eventually, packets, solicit
 
 pytestmark = pytest.mark.netns
 
@@ -16,13 +16,6 @@ MN_ID = "mn1@example.net"
 # A link that anybody may be on: the MN is known by its MAC alone.
 SHARED_LINK: Edits = {mag: [('interface = "acc-mn"\n', "")] for mag in ("mag1", "mag2")}
 SILENT: Edits = {mag: [("[mag]\n", "[mag]\nattachment = []\n")] for mag in ("mag1", "mag2")}
-ALL_ROUTERS_MAC = bytes.fromhex("333300000002")
-SOLICITATION = bytes(IPv6(src="::", dst="ff02::2", hlim=255) / ICMPv6ND_RS())
-
-
-def solicit(lab: SystemLab) -> None:
-    with packets(lab.nodes["mn"], "eth0") as link:
-        link.sendto(SOLICITATION, ("eth0", 0x86DD, 0, 0, ALL_ROUTERS_MAC))
 
 
 def advertisements(packets_seen: Iterator[bytes]) -> list[IPv6]:
@@ -32,14 +25,16 @@ def advertisements(packets_seen: Iterator[bytes]) -> list[IPv6]:
 def test_an_mn_is_known_by_its_mac_when_it_solicits() -> None:
     with SystemLab(edits=SHARED_LINK) as lab:
         assert lab.states("mag1") == {}
-        address = lab.settle("mn", "mag1")  # its kernel solicits when the link comes up
+        lab.air_only("mn", "mag1")
+        solicit(lab.nodes["mn"])
+        address = lab.settle("mn", "mag1")
         assert lab.states("mag1") == {MN_ID: "registered"}
         lab.air_only("mn", "mag2")
         eventually(lambda: not lab.states("mag1"), "mag1 has not noticed that the MN left")
         assert lab.states("mag2") == {}
 
         def came_with_a_solicitation() -> bool:
-            solicit(lab)  # the MN's own kernel has seen nothing of the move
+            solicit(lab.nodes["mn"])  # the MN's own kernel has seen nothing of the move
             return lab.serving() == {MN_ID: "mag2"}
 
         eventually(came_with_a_solicitation, "mag2 does not register the MN")
@@ -51,9 +46,9 @@ def test_a_solicitation_is_answered_once_the_mn_is_registered() -> None:
     with SystemLab(edits=SHARED_LINK) as lab, packets(lab.nodes["mn"], "eth0") as link:
         with deaf(lab.nodes["mag1"]):
             lab.air_only("mn", "mag1")
-            solicit(lab)
+            solicit(lab.nodes["mn"])
             eventually(lambda: lab.states("mag1") == {MN_ID: "registering"}, "mag1 does not register the MN")
-            solicit(lab)
+            solicit(lab.nodes["mn"])
             # A retransmission takes a second: by then the solicitation has been read.
             eventually(lambda: lab.counters("mag1")["sent-PBU"] >= 2, "mag1 does not repeat itself")
             assert advertisements(captured(link)) == []
@@ -66,7 +61,7 @@ def test_a_solicitation_is_answered_once_the_mn_is_registered() -> None:
         assert (prefix.prefixlen, prefix.L, prefix.A) == (64, 1, 1)
         assert IPv6Address(prefix.prefix) == IPv6Address(int(address) >> 64 << 64)
         # From now on at once.
-        solicit(lab)
+        solicit(lab.nodes["mn"])
         eventually(lambda: advertisements(captured(link)), "no advertisement for the solicitation")
 
 
@@ -90,7 +85,7 @@ def test_attach_and_detach_by_an_operator() -> None:
             return done.exit_code, done.output.strip()
 
         lab.air_only("mn", "mag1")
-        solicit(lab)
+        solicit(lab.nodes["mn"])
         assert say("mag1", "show", "mobile-nodes") == (0, "none")
         assert say("mag1", "attach", MN_ID) == (0, "")
         address = lab.wait_for_service("mn")

@@ -16,7 +16,8 @@ UPLINK_REFUSED = "kernel-dropped-uplink-not-from-serving-mag"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[SystemLab]:
-    with SystemLab(LabSpec(scheme="fast-handover")) as up:
+    longer = [("[fast_handover]\n", "[fast_handover]\nwait = 15.0\n")]
+    with SystemLab(LabSpec(scheme="fast-handover"), dict.fromkeys(("mag1", "mag2"), longer)) as up:
         yield up
 
 
@@ -62,7 +63,7 @@ def test_downlink_waits_at_the_nmag_and_uplink_of_the_old_path_is_refused(lab: S
         lab.air_only("mn", "mag2")
         assert [int.from_bytes(near.recv(100)) for _ in range(HELD)] == list(range(HELD))
         lab.settle("mn", "mag2")
-        assert stage(lab) is None
+        eventually(lambda: stage(lab) is None, "mag2's PBU has not come")
         near.send(b"again")
         assert far.recv(100) == b"again"
 

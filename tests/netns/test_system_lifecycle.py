@@ -198,11 +198,11 @@ def test_a_tunnel_that_cannot_be_made_anew_is_refused_not_lied_about() -> None:
         with stopped(lab, "lma"):
             lab.nodes["lma"].run(["ip", "link", "del", tunnel(lab, "lma", "mag1")])
             lab.nodes["lma"].run(["ip", "link", "add", "other", "type", "ip6tnl", *ends])  # there can be one of these
-        eventually(lambda: lab.counters("lma")["data-plane-refused"] == 1, "the LMA has not tried")
+        eventually(lambda: lab.counters("lma")["data-plane-refused"] >= 1, "the LMA has not tried")
         lab.air_only("mn", "mag1")
         eventually(lambda: lab.states("mag1") == {MN_ID: "refused"}, "mag1 knows of no refusal")
         assert lab.counters("mag1")["pbu-refused-130"] == 1
-        assert lab.counters("lma")["data-plane-refused"] == 2
+        assert lab.counters("lma")["data-plane-refused"] >= 2  # it tries again every few seconds
         assert lab.show("lma", "bindings") == []
         assert lab.nodes["lma"].run(["ip", "-6", "route", "show", "proto", "213"]) == quiet
         assert lab.nodes["mag1"].run(["ip", "-6", "route", "show", "2001:db8:1000::/64"]) == ""

@@ -9,12 +9,12 @@ import pytest
 from testbed.lab.processor import one_processor
 from testbed.lab.visit import LabSpec
 from tests.netns.system import SystemLab, eventually
-from tests.netns.traffic import INTERVAL_S, Traffic
+from tests.netns.test_system_kills import settled
+from tests.netns.traffic import Traffic
 
 pytestmark = pytest.mark.netns
 
-CONTEXT_OCTETS = 6000  # four messages
-L2_S = 1.0  # contexts come first, on an emulated machine too
+CONTEXT_OCTETS, MESSAGES = 6000, 4
 
 
 def test_all_prefixes_of_an_mn_move_together_and_a_long_context_with_them() -> None:
@@ -25,6 +25,7 @@ def test_all_prefixes_of_an_mn_move_together_and_a_long_context_with_them() -> N
             lab.settle(mn, "mag1")
         addresses = {mn: lab.addresses(mn) for mn in ids}
         prefixes = {ids[mn]: {address.network for address in of_mn} for mn, of_mn in addresses.items()}
+        shown = {mn_id: [as_shown(mn_id)] for mn_id in ids.values()}
         of_the_pool, own = prefixes.values()
         assert own == set(lab.topology.mns[1].fixed_prefixes(2))
         assert len(of_the_pool) == 2
@@ -32,18 +33,11 @@ def test_all_prefixes_of_an_mn_move_together_and_a_long_context_with_them() -> N
         with Traffic(lab, {mn: of_mn[1].ip for mn, of_mn in addresses.items()}) as traffic:
             for mag in ("mag2", "mag1", "mag2"):
                 traffic.until(time.monotonic() + 0.3)
-                lab.network.air.detach(list(ids), {})
-                traffic.off_air.update(ids)
-                traffic.until(time.monotonic() + L2_S)
-                lab.network.air.attach(dict.fromkeys(ids, mag))
-                traffic.off_air.clear()
-                while lab.serving() != dict.fromkeys(ids.values(), mag) or lab.show("lma", "contexts"):
-                    traffic.until(time.monotonic() + INTERVAL_S)
+                move(lab, traffic, list(ids), mag)
                 assert {each["mn_id"]: set(each["hnps"]) for each in lab.show("lma", "bindings")} == {
                     mn_id: set(map(str, networks)) for mn_id, networks in prefixes.items()
                 }
-                carried = {each["mn_id"]: each["opaque"] for each in lab.show(mag, "contexts")}
-                assert carried == {mn_id: [as_shown(mn_id)] for mn_id in ids.values()}
+                assert {each["mn_id"]: each["opaque"] for each in lab.show(mag, "contexts")} == shown
                 assert lab.counters(mag)["context-expired"] == 0
             traffic.drain()
             reports = traffic.reports()
@@ -54,6 +48,21 @@ def test_all_prefixes_of_an_mn_move_together_and_a_long_context_with_them() -> N
             for address in of_mn:
                 lab.run("cn", ["ping", "-c", "1", "-W", "5", str(address.ip)])
         eventually(lambda: not lab.show("mag1", "mobile-nodes"), "the former MAG still has an MN")
+
+
+def move(lab: SystemLab, traffic: Traffic, mns: list[str], mag: str) -> None:
+    """MNs go there, where their whole contexts come first."""
+
+    def awaited() -> list[int]:
+        return [len(each["parts"]) for each in lab.show(mag, "contexts") if each["state"] == "awaited"]
+
+    lab.network.air.detach(mns, {})
+    traffic.off_air.update(mns)
+    traffic.wait_until(lambda: awaited() == [MESSAGES] * len(mns), f"contexts do not come to {mag}")
+    where = dict.fromkeys(mns, mag)
+    lab.network.air.attach(where)
+    traffic.off_air.clear()
+    traffic.wait_until(lambda: settled(lab, where), "a handover is still open")
 
 
 def as_shown(mn_id: str) -> str:

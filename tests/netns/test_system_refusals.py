@@ -1,6 +1,7 @@
 """Who is refused and how: unknown MNs, MAGs without authority, octets that are no message."""
 
 import random
+import socket
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from common.mh.messages import (
 from common.mh.raw_socket import IPPROTO_MH
 from testbed.lab.topology import LMAA
 from testbed.lab.visit import LabSpec
-from tests.netns.system import IPV6_HEADER, SystemLab, eventually, raw, stranger
+from tests.netns.system import IPV6_HEADER, SystemLab, eventually, raw, solicit, stranger
 
 pytestmark = pytest.mark.netns
 
@@ -43,6 +44,7 @@ def attached_in_vain(lab: SystemLab) -> Iterator[None]:
     """mn1 is on the link of mag1 and asks for a router; mn2, which is at mag2, keeps its service throughout."""
     lab.settle("mn2", "mag2")
     lab.air_only("mn1", "mag1")
+    solicit(lab.nodes["mn1"])
     yield
     assert lab.address("mn1") is None
     lab.wait_for_service("mn2")
@@ -68,7 +70,7 @@ def test_the_lma_refuses_with_the_status_of_the_rfc(missing: str, status: int, r
     with SystemLab(LabSpec(mns=2), {"lma": [(missing, "")]}) as lab, attached_in_vain(lab):
         eventually(lambda: lab.states("mag1") == {"mn1@example.net": "refused"}, "mag1 knows of no refusal")
         assert lab.counters("mag1")[f"pbu-refused-{status}"] == 1
-        assert lab.counters("lma")[reason] == 1
+        assert lab.counters("lma")[reason] >= 1  # more if the answer took long
         assert "mn1@example.net" not in lab.serving()
         assert "2001:db8:1" not in lab.nodes["mag1"].run(["ip", "-6", "route", "show", "proto", "214"])
 
@@ -157,12 +159,18 @@ def test_an_unknown_mh_type_is_answered_with_a_binding_error(lab: SystemLab) -> 
             ears = stack.enter_context(raw(lab.nodes[asking], IPPROTO_MH, lab.topology.addresses[asking]))
             target = str(lab.topology.addresses[asked])
             ears.sendto(bytes([59, 0, 222, 0, 0, 0, 0, 0]), (target, 0))
-            answer, (source, *_) = ears.recvfrom(2048)
-            assert source == target
-            assert decode(answer) == BindingError(status=2)
+            assert error_from(ears, target) == BindingError(status=2)
     # Nobody answers a Binding Error with a Binding Error.
     eventually(lambda: lab.counters("mag1")["unexpected-BE"], "mag1 has not heard the error")
     eventually(lambda: lab.counters("lma")["unexpected-BE"], "the LMA has not heard the error")
+
+
+def error_from(ears: socket.socket, sender: str) -> BindingError:
+    """The first from there; signalling goes on meanwhile."""
+    while True:
+        data, (source, *_) = ears.recvfrom(2048)
+        if source == sender and isinstance(message := decode(data), BindingError):
+            return message
 
 
 def test_the_lma_listens_to_its_own_mags_only(lab: SystemLab) -> None:

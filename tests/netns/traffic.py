@@ -2,16 +2,18 @@
 
 import socket
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Any, Self
 
-from testbed.lab.node import Node
+from testbed.lab.node import Node, wait_until
 from testbed.run.mirror import COPIES, mirror, unmirror
 from tests.netns.system import SystemLab
 
 INTERVAL_S = 0.01
+PATIENCE_S = 60.0
 PORT = 7000
 ETH_P_ALL = 3
 HEADERS = 48  # octets of IPv6 and UDP
@@ -90,6 +92,15 @@ class Traffic:
                 if mn not in self.off_air:
                     self.uplink[mn].send()
             self._read()
+
+    def wait_until(self, condition: Callable[[], Any], what: str) -> None:
+        """Go on until this is true. Raises LabError when it is not in time."""
+
+        def met() -> Any:
+            self.until(time.monotonic() + INTERVAL_S)
+            return condition()
+
+        wait_until(met, what, PATIENCE_S, poll_s=0.0)
 
     def drain(self) -> None:
         """Nothing more is sent; what is under way arrives."""
