@@ -17,20 +17,11 @@ from common.mh.messages import (
     ProxyBindingUpdate,
     Status,
 )
-from magd.binding_update_list import (
-    LAST_TIMEOUT,
-    MAX_BINDACK_TIMEOUT,
-    Announcement,
-    BindingUpdateListEntry,
-    Farewell,
-    Request,
-    State,
-    Step,
-    unserved,
-)
+from magd.binding_update_list import LAST_TIMEOUT, MAX_BINDACK_TIMEOUT, BindingUpdateListEntry, State, unserved
 from magd.handover.pmipv6 import Pmipv6
 from magd.numbering import SEQUENCE_SPACE
 from magd.profiles import Profile
+from magd.steps import Announcement, Farewell, Request, Step
 
 MAX_UPDATE_INTERVAL = 1 / 3  # RFC 6275 section 12: MAX_UPDATE_RATE, seconds between updates for one MN
 REFRESH_MARGIN = 40  # RFC 8127 section 4.1: ten units of 4 s before the lifetime ends

@@ -22,9 +22,10 @@ from common.mh.messages import (
     RevocationTrigger,
 )
 from common.revocation import unsupported
-from magd.binding_update_list import SERVED, BindingUpdateListEntry, Request, State, Step
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, State
 from magd.config import Mag
 from magd.handover.pmipv6 import Pmipv6
+from magd.steps import Request, Step
 
 UNRECOGNIZED_MH_TYPE = 2  # status of a Binding Error, RFC 6275 section 6.1.9
 # The MN is thought not to be here any more; whoever has it says so (RFC 5846 section 9.1).

@@ -9,7 +9,6 @@ from itertools import count
 from math import inf
 from typing import Protocol
 
-from common.actions import Action
 from common.mh.messages import (
     ContextData,
     FastProxyBindingAck,
@@ -270,42 +269,3 @@ def unserved(
         advertise_at=inf,
         lifetime=0,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """An entry ends."""
-
-    entry: BindingUpdateListEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An entry that is stored with a new request outstanding; `lifetime` in seconds, None: the configured one.
-
-    `timeout` in seconds: how long it is then waited for the answer.
-    """
-
-    entry: BindingUpdateListEntry
-    handoff_indicator: HandoffIndicator
-    lifetime: int | None = None
-    timeout: float = INITIAL_BINDACK_TIMEOUT
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """A Router Advertisement for the entry's MN."""
-
-    entry: BindingUpdateListEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Farewell:
-    """The LMA is told, without waiting for its answer, that the entry's MN has no use for these prefixes."""
-
-    entry: BindingUpdateListEntry
-    hnps: tuple[IPv6Network, ...]
-
-
-# What a decision consists of: an action, an entry to store, or one of the above; carried out in order.
-Step = Action | BindingUpdateListEntry | Removal | Request | Announcement | Farewell

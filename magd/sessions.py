@@ -14,17 +14,12 @@ from magd.binding_update_list import (
     INITIAL_BINDACK_TIMEOUT,
     SERVED,
     TRANSITIONS,
-    Announcement,
     BindingUpdateList,
     BindingUpdateListEntry,
     Deferred,
-    Farewell,
     Outstanding,
     Probe,
-    Removal,
-    Request,
     State,
-    Step,
 )
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6
@@ -32,6 +27,7 @@ from magd.numbering import Numbering
 from magd.presence import MAX_UNICAST_SOLICIT, Presence, interval
 from magd.profiles import Profiles
 from magd.requests import Requests
+from magd.steps import Announcement, Farewell, Removal, Request, Step
 
 DEFAULT_MTU = 1460  # of a tunnel, over a link of 1500 octets
 WITHOUT_SERVICE = frozenset({State.REFUSED, State.REGISTERING})  # on the link, but not served

@@ -126,6 +126,8 @@ class ContextReflector(Pmipv6):
         resend_at = now + self.revocations.initial_delay
         if before.state is State.CONTEXT:
             assert old is not None
+            if coa == old.nmag and coa not in self._speaks:  # it was sent the context, and did not say no
+                self._speaks[coa] = True
             closing = (old.closing | {old.pmag, *([old.nmag] if old.nmag else [])}) - {coa}
             # Another MAG than predicted came, and the predicted one has packets: it gives them back when revoked.
             strayed = self._forwards_to(old) and old.nmag in closing
@@ -168,12 +170,9 @@ class ContextReflector(Pmipv6):
     def follow_up(
         self, before: BindingCacheEntry | None, after: BindingCacheEntry, pbu: ProxyBindingUpdate
     ) -> list[Action]:
+        if UpdateFlag.CONTEXT in pbu.flags:
+            self._speaks[after.proxy_coa] = True
         handover, old = handover_of(after), handover_of(before)
-        coa = after.proxy_coa
-        # An nMAG that has the context need not ask for it: it has had its say against the CR.
-        has_context = before and before.state is State.CONTEXT and old and old.nmag == coa
-        if UpdateFlag.CONTEXT in pbu.flags or (has_context and coa not in self._speaks):
-            self._speaks[coa] = True
         if handover is None or before is None or (handover is old and after.state is before.state):
             return []
         if after.state is State.CONTEXT:

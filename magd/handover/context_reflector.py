@@ -25,12 +25,13 @@ from common.mh.messages import (
     Status,
     UpdateFlag,
 )
-from magd.binding_update_list import GONE, SERVED, BindingUpdateListEntry, Removal, Request, State, Step, unserved
+from magd.binding_update_list import GONE, SERVED, BindingUpdateListEntry, State, unserved
 from magd.config import MagdConfig
 from magd.context import SCHEME_FEATURES
 from magd.context.transfer import carried, configured, restored, with_part
 from magd.handover.pmipv6 import Pmipv6
 from magd.profiles import Profiles
+from magd.steps import Removal, Request, Step
 
 
 class ContextReflector(Pmipv6):

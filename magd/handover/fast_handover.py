@@ -34,16 +34,14 @@ from magd.binding_update_list import (
     SERVED,
     BindingUpdateListEntry,
     Outstanding,
-    Removal,
-    Request,
     State,
-    Step,
     unserved,
 )
 from magd.config import MagdConfig
 from magd.handover.pmipv6 import Pmipv6
 from magd.numbering import Numbering
 from magd.profiles import Profile, Profiles
+from magd.steps import Removal, Request, Step
 
 # The anchor has heard something newer of the MN than the Fast PBU: that, or a copy of the Fast PBU itself.
 DISORDERED = frozenset({Status.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED, Status.SEQUENCE_OUT_OF_WINDOW})

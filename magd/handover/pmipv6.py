@@ -10,9 +10,10 @@ from typing import Any
 from common.actions import Action, Forwarding, ToAccess
 from common.mh.messages import FastProxyBindingUpdate, Message, ProxyBindingAck, ProxyBindingUpdate
 from common.records import Table
-from magd.binding_update_list import SERVED, BindingUpdateListEntry, Removal, State, Step, unserved
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, State, unserved
 from magd.config import MagdConfig
 from magd.numbering import Numbering
+from magd.steps import Removal, Step
 
 
 class Pmipv6:

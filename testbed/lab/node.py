@@ -45,8 +45,15 @@ def _call(name: str, *arguments: int) -> None:
         raise OSError(error, f"{name}: {os.strerror(error)}")
 
 
-def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0, poll_s: float = _POLL_S) -> T:
-    """The first true value of `condition`. Raises LabError when there is none in time."""
+def wait_until(
+    condition: Callable[[], T],
+    what: str,
+    timeout_s: float = 30.0,
+    poll_s: float = _POLL_S,
+    *,
+    pause: Callable[[float], object] = time.sleep,
+) -> T:
+    """The first true value of `condition`; `pause(poll_s)` between looks. Raises LabError when none comes in time."""
     deadline = time.monotonic() + timeout_s
     while True:
         is_last = time.monotonic() > deadline  # however long this process itself was held up, it looks once more
@@ -54,7 +61,7 @@ def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0, p
             return value
         if is_last:
             raise LabError(f"{what}: not within {timeout_s:g} s")
-        time.sleep(poll_s)
+        pause(poll_s)
 
 
 def now_ns() -> int:

@@ -127,7 +127,7 @@ class Qemu:
 
     def describe(self, what: str) -> str:
         """`what` and the end of the console, in one line."""
-        lines = [line for line in list(self.console) if line][-_CONSOLE_TAIL:]
+        lines = [line for line in self.console.copy() if line][-_CONSOLE_TAIL:]  # the reader goes on
         return f"{what}; the last of its console: {' | '.join(lines) or '(nothing)'}"
 
     def _read_console(self, fd: int) -> None:

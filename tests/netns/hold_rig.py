@@ -72,12 +72,7 @@ class Plane:
 
     def run_until(self, condition: Callable[[], Any], what: str) -> None:
         """Raises LabError when it does not become true."""
-
-        def met() -> Any:
-            self.turn(0.01)
-            return condition()
-
-        wait_until(met, what, poll_s=0.0)
+        wait_until(condition, what, pause=self.turn)
 
     def settle(self) -> None:
         """Until nothing is due any more."""

@@ -20,7 +20,7 @@ from testbed.lab.visit import LabSpec
 
 ETH_P_IPV6 = 0x86DD
 IPV6_HEADER = 40
-ALL_ROUTERS_MAC = bytes.fromhex("333300000002")
+ALL_ROUTERS_MAC = "33:33:00:00:00:02"
 EVENT_TIMEOUT_S = 30.0  # what is waited for comes in milliseconds; an emulated and loaded machine is forgiven much
 
 # The kernel's own, for every interface that ever had an address: it stays until the interface goes down.
@@ -123,12 +123,28 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     return wait_until(condition, what, EVENT_TIMEOUT_S)
 
 
+def send(node: Node, interface: str, mac: str, *sent: bytes) -> None:
+    """IPv6 packets in frames to that MAC."""
+    with packets(node, interface) as link:
+        for packet in sent:
+            link.sendto(packet, (interface, ETH_P_IPV6, 0, 0, bytes.fromhex(mac.replace(":", ""))))
+
+
 def solicit(node: Node, source: str = "::", count: int = 1) -> None:
     """Router Solicitations of an MN; its kernel sends them, too, but more and more seldom since the lab was made."""
     solicitation = bytes(IPv6(src=source, dst="ff02::2", hlim=255) / ICMPv6ND_RS())
-    with packets(node, "eth0") as link:
-        for _ in range(count):
-            link.sendto(solicitation, ("eth0", ETH_P_IPV6, 0, 0, ALL_ROUTERS_MAC))
+    send(node, "eth0", ALL_ROUTERS_MAC, *[solicitation] * count)
+
+
+def served(lab: SystemLab, where: Mapping[str, str]) -> bool:
+    """Every MN is registered where it is, at both ends."""
+    ids = {lab.topology.mn(mn).mn_id: mag for mn, mag in where.items()}
+    return lab.serving() == ids and all(lab.states(mag).get(mn_id) == "registered" for mn_id, mag in ids.items())
+
+
+def settled(lab: SystemLab, where: Mapping[str, str]) -> bool:
+    """And no handover is open any more."""
+    return served(lab, where) and not lab.show("lma", "contexts") and not lab.show("lma", "holds")
 
 
 def flush(lab: SystemLab, node: str) -> None:

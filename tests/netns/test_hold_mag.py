@@ -138,7 +138,7 @@ def test_uplink_waits_for_the_path(rig: Rig) -> None:
     ):
         for _ in range(5):
             rig.attach(1, "mag1")
-            with sender.streaming(200, receiver):
+            with sender.streaming(1000, receiver):
                 mag.run(0.05)
                 rig.lma.apply(1, rig.at("mag1"))
                 mag.apply(1, rig.to_access(1))

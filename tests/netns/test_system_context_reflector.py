@@ -9,8 +9,8 @@ import pytest
 
 from testbed.lab.processor import one_processor
 from testbed.lab.visit import LabSpec
-from tests.netns.system import SystemLab, eventually
-from tests.netns.test_system_kills import installed, settled, wanted
+from tests.netns.system import SystemLab, eventually, settled
+from tests.netns.test_system_kills import installed, wanted
 from tests.netns.traffic import Traffic
 
 pytestmark = pytest.mark.netns

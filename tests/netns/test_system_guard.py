@@ -22,10 +22,9 @@ from scapy.packet import Raw
 from common.dataplane.router import MAG_LINK_LOCAL, MAG_MAC
 from common.mh.codec import encode, with_checksum
 from common.mh.messages import ALL_ZERO_PREFIX, AccessTechnologyType, HandoffIndicator, MnId, ProxyBindingUpdate
-from testbed.lab.node import Node
 from testbed.lab.topology import LMAA
 from testbed.lab.visit import LabSpec
-from tests.netns.system import Edits, SystemLab, captured, eventually, flush, packets, raw, solicit, udp
+from tests.netns.system import Edits, SystemLab, captured, eventually, flush, packets, raw, send, solicit, udp
 
 pytestmark = pytest.mark.netns
 
@@ -66,12 +65,6 @@ def counted(lab: SystemLab, node: str, name: str, at_least: int = 1) -> Iterator
         lambda: lab.counters(node)[f"kernel-dropped-{name}"] - before >= at_least, f"{node} has not dropped by {name}"
     )
     lab.wait_for_service("mn1")
-
-
-def send(node: Node, interface: str, mac: str, *sent: bytes) -> None:
-    with packets(node, interface) as link:
-        for packet in sent:
-            link.sendto(packet, (interface, 0x86DD, 0, 0, bytes.fromhex(mac.replace(":", ""))))
 
 
 def mobility(source: object, target: IPv6Address) -> bytes:

@@ -20,7 +20,7 @@ from common.dataplane.tunnels import device_name
 from testbed.lab.processor import one_processor
 from testbed.lab.topology import LMAA
 from testbed.lab.visit import LabSpec
-from tests.netns.system import SystemLab, differences, eventually, traces
+from tests.netns.system import SystemLab, differences, eventually, served, settled, traces
 from tests.netns.traffic import INTERVAL_S, Traffic
 
 pytestmark = pytest.mark.netns
@@ -32,12 +32,9 @@ L2_S = 0.05
 BEGINS_S = -0.1
 AROUND_S = ((BEGINS_S, 0.4), (0.4, 2.0))
 # Three daemons that are started again on a slow machine take longer than a context usually lives, or packets wait.
-SECTION, MAG = "[context_reflector]\n", "[mag]\n"
-LONGER = (SECTION, f"{SECTION}context_lifetime = 60.0\n")
-PATIENT = {
-    "lma": [LONGER, (SECTION, f"{SECTION}returned_packet_lifetime = 60.0\n")],
-    **{mag: [LONGER, (MAG, f"{MAG}early_packet_lifetime = 60.0\n")] for mag in ("mag1", "mag2")},
-}
+REFLECTOR, LONGER = "[context_reflector]\n", "[context_reflector]\ncontext_lifetime = 60.0\n"
+MAG_EDITS = [(REFLECTOR, LONGER), ("[mag]\n", "[mag]\nearly_packet_lifetime = 60.0\n")]
+PATIENT = {"lma": [(REFLECTOR, f"{LONGER}returned_packet_lifetime = 60.0\n")], "mag1": MAG_EDITS, "mag2": MAG_EDITS}
 HOLD_PACKETS = 8192
 SETS_OF_SESSIONS = set(SETS) - {"waiting", "queue_of_link"}  # the gates of links that nobody is on are closed
 LASTING = ("uplink-not-from-serving-mag", "uplink-without-binding", "hold-bytes")
@@ -214,14 +211,3 @@ def test_services_that_are_restarted_in_mid_handover_lose_nothing() -> None:
             lab.start(node)
             assert lab.end(node) == 0
             assert differences(lab.before[node], traces(lab.nodes[node])) == {}
-
-
-def served(lab: SystemLab, where: dict[str, str]) -> bool:
-    """Every MN is registered where it is, at both ends."""
-    ids = {lab.topology.mn(mn).mn_id: mag for mn, mag in where.items()}
-    return lab.serving() == ids and all(lab.states(mag).get(mn_id) == "registered" for mn_id, mag in ids.items())
-
-
-def settled(lab: SystemLab, where: dict[str, str]) -> bool:
-    """And no handover is open any more."""
-    return served(lab, where) and not lab.show("lma", "contexts") and not lab.show("lma", "holds")

@@ -8,8 +8,7 @@ import pytest
 
 from testbed.lab.processor import one_processor
 from testbed.lab.visit import LabSpec
-from tests.netns.system import SystemLab, eventually
-from tests.netns.test_system_kills import settled
+from tests.netns.system import SystemLab, eventually, settled
 from tests.netns.traffic import Traffic
 
 pytestmark = pytest.mark.netns

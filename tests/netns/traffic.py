@@ -95,12 +95,7 @@ class Traffic:
 
     def wait_until(self, condition: Callable[[], Any], what: str) -> None:
         """Go on until this is true. Raises LabError when it is not in time."""
-
-        def met() -> Any:
-            self.until(time.monotonic() + INTERVAL_S)
-            return condition()
-
-        wait_until(met, what, PATIENCE_S, poll_s=0.0)
+        wait_until(condition, what, PATIENCE_S, INTERVAL_S, pause=lambda poll_s: self.until(time.monotonic() + poll_s))
 
     def drain(self) -> None:
         """Nothing more is sent; what is under way arrives."""

@@ -16,7 +16,7 @@ from ipaddress import IPv6Address
 
 from common.actions import Action, Forwarding, HoldUplink, Note, Send, ToAccess, ToPeer
 from common.mh.messages import HandoverAck, HandoverAckCode, HandoverInitiate, Message, MnId, ProxyBindingAck
-from magd.binding_update_list import BindingUpdateListEntry, Removal, State, Step
+from magd.binding_update_list import BindingUpdateListEntry, State
 from magd.config import MagdConfig
 from magd.handover.fpmipv6.exchanges import Exchanges
 from magd.handover.fpmipv6.nmag import NewMag
@@ -24,6 +24,7 @@ from magd.handover.fpmipv6.pmag import PreviousMag
 from magd.handover.fpmipv6.state import COMPLETED, Handover, answer_to, handover_of
 from magd.handover.pmipv6 import Pmipv6
 from magd.numbering import Numbering
+from magd.steps import Removal, Step
 
 
 class Fpmipv6(Pmipv6):

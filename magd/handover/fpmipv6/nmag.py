@@ -18,13 +18,14 @@ from common.mh.messages import (
     HandoverInitiate,
     HandoverInitiateFlag,
 )
-from magd.binding_update_list import Announcement, BindingUpdateListEntry, Removal, Request, State, Step
+from magd.binding_update_list import BindingUpdateListEntry, State
 from magd.config import MagdConfig
 from magd.context.transfer import restored, with_part
 from magd.handover.fpmipv6.exchanges import Exchanges
 from magd.handover.fpmipv6.state import CONTEXT_ONLY, FORWARDING, Exchange, Handover, answer_to, handover_of, refuses
 from magd.numbering import Numbering
 from magd.profiles import Profiles
+from magd.steps import Announcement, Removal, Request, Step
 
 HNP_OPTION, LL_ID_OPTION, LMA_OPTION = 22, 25, 41
 

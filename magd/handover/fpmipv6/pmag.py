@@ -19,16 +19,7 @@ from common.mh.messages import (
     HandoverInitiateCode,
     HandoverInitiateFlag,
 )
-from magd.binding_update_list import (
-    SERVED,
-    Announcement,
-    BindingUpdateListEntry,
-    Removal,
-    Request,
-    State,
-    Step,
-    unserved,
-)
+from magd.binding_update_list import SERVED, BindingUpdateListEntry, State, unserved
 from magd.config import MagdConfig
 from magd.context.transfer import carried, configured
 from magd.handover.fpmipv6.exchanges import Exchanges
@@ -45,6 +36,7 @@ from magd.handover.fpmipv6.state import (
     refuses,
 )
 from magd.numbering import Numbering
+from magd.steps import Announcement, Removal, Request, Step
 
 
 class PreviousMag:
